@@ -1,0 +1,150 @@
+package config
+
+// Cluster is a group of endpoints that serve the same requests.
+type Cluster struct {
+	Origin `yaml:"-" json:"-"`
+
+	// Name is unique among clusters; it stands in logs and metrics.
+	Name string `yaml:"name" json:"name" required:"true"`
+	// Endpoints are host:port, or unix:/path. A host that is a name is
+	// resolved, and every address of it is an endpoint.
+	Endpoints []Endpoint `yaml:"endpoints" json:"endpoints"`
+	// DNS finds endpoints by SRV records.
+	DNS *DNS `yaml:"dns" json:"dns,omitempty"`
+	// Resolver says how names are resolved.
+	Resolver Resolver `yaml:"resolver" json:"resolver"`
+	// Balance is round_robin, random or least_request.
+	Balance string `yaml:"balance" json:"balance" enum:"round_robin,random,least_request"`
+	// TLS, when present, speaks TLS to the endpoints.
+	TLS *ClusterTLS `yaml:"tls" json:"tls,omitempty"`
+	// ConnectTimeout is the longest time for a connection, TLS included.
+	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"`
+	// BodyIdle is the longest time without a byte of a response body.
+	BodyIdle Duration `yaml:"body_idle" json:"body_idle"`
+	// Limits bound what the cluster is asked to do at once.
+	Limits ClusterLimits `yaml:"limits" json:"limits"`
+	// RetryBudget bounds the retries of all routes together.
+	RetryBudget RetryBudget `yaml:"retry_budget" json:"retry_budget"`
+	// Pool keeps connections for the next request.
+	Pool Pool `yaml:"pool" json:"pool"`
+	// Health asks the endpoints whether they are fit.
+	Health *HealthCheck `yaml:"health" json:"health,omitempty"`
+	// Ejection takes out endpoints that fail real requests.
+	Ejection Ejection `yaml:"ejection" json:"ejection"`
+}
+
+// Endpoint is one address with its weight. It may be written as the address
+// alone.
+type Endpoint struct {
+	// Address is host:port or unix:/path.
+	Address string `yaml:"address" json:"address" required:"true"`
+	// Weight is its share relative to the others.
+	Weight int `yaml:"weight" json:"weight"`
+}
+
+// DNS finds endpoints by SRV records.
+type DNS struct {
+	// SRV is the name of the records: _http._tcp.api.example.com.
+	SRV string `yaml:"srv" json:"srv" required:"true"`
+}
+
+// Resolver says how names are resolved.
+type Resolver struct {
+	// Servers are addresses of name servers (host:port); empty: those of the
+	// system.
+	Servers []string `yaml:"servers" json:"servers"`
+	// MinTTL and MaxTTL bound how long an answer is used. After that the last
+	// good answer stays in use until a new one is there.
+	MinTTL Duration `yaml:"min_ttl" json:"min_ttl"`
+	// MaxTTL is the upper bound of the same.
+	MaxTTL Duration `yaml:"max_ttl" json:"max_ttl"`
+	// Family is any, ipv4 or ipv6.
+	Family string `yaml:"family" json:"family" enum:"any,ipv4,ipv6"`
+}
+
+// ClusterTLS speaks TLS to the endpoints.
+type ClusterTLS struct {
+	// CA is the bundle the endpoints' certificates must chain to; absent: that
+	// of the system.
+	CA *Secret `yaml:"ca" json:"ca,omitempty"`
+	// ServerName is sent as SNI and must stand in the certificate; empty: the
+	// host of the endpoint as written.
+	ServerName string `yaml:"server_name" json:"server_name,omitempty"`
+	// SANs: the certificate must hold at least one of these instead of
+	// server_name (DNS names, spiffe:// URIs).
+	SANs []string `yaml:"sans" json:"sans"`
+	// Certificate is shown to endpoints that ask for one.
+	Certificate *Certificate `yaml:"certificate" json:"certificate,omitempty"`
+	// MinVersion is 1.2 or 1.3.
+	MinVersion string `yaml:"min_version" json:"min_version" enum:"1.2,1.3"`
+	// Verify is full, or off, which accepts any certificate: never outside of
+	// tests.
+	Verify string `yaml:"verify" json:"verify" enum:"full,off"`
+}
+
+// ClusterLimits bound what the cluster is asked to do at once.
+type ClusterLimits struct {
+	// MaxConnections is the largest number of open connections, idle included.
+	MaxConnections int `yaml:"max_connections" json:"max_connections"`
+	// MaxRequests is the largest number of requests under way.
+	MaxRequests int `yaml:"max_requests" json:"max_requests"`
+	// MaxHeaderCount is the largest number of header fields of a response.
+	MaxHeaderCount int `yaml:"max_header_count" json:"max_header_count"`
+	// MaxHeaderBytes is the largest size of a response head.
+	MaxHeaderBytes Size `yaml:"max_header_bytes" json:"max_header_bytes"`
+}
+
+// RetryBudget bounds the retries of all routes together.
+type RetryBudget struct {
+	// Ratio is the share of requests that may be retried, 0 to 1.
+	Ratio float64 `yaml:"ratio" json:"ratio"`
+	// MinPerSecond may be retried in any case.
+	MinPerSecond int `yaml:"min_per_second" json:"min_per_second"`
+}
+
+// Pool keeps connections for the next request.
+type Pool struct {
+	// MaxIdle is the largest number of idle connections per endpoint.
+	MaxIdle int `yaml:"max_idle" json:"max_idle"`
+	// Idle is how long a connection may be idle; the learned horizon of an
+	// endpoint may make it shorter.
+	Idle Duration `yaml:"idle" json:"idle"`
+	// MaxAge is how long a connection may live, up to a tenth more or less.
+	MaxAge Duration `yaml:"max_age" json:"max_age"`
+	// Learn retires connections earlier when an endpoint closes idle ones.
+	Learn bool `yaml:"learn" json:"learn"`
+}
+
+// HealthCheck asks the endpoints whether they are fit.
+type HealthCheck struct {
+	// Type is http or tcp.
+	Type string `yaml:"type" json:"type" enum:"http,tcp"`
+	// Path is asked with GET.
+	Path string `yaml:"path" json:"path"`
+	// Host is the Host header; empty: the endpoint.
+	Host string `yaml:"host" json:"host,omitempty"`
+	// Status are the codes or classes that mean fit.
+	Status []string `yaml:"status" json:"status"`
+	// Interval is the time between checks, up to a tenth more or less.
+	Interval Duration `yaml:"interval" json:"interval"`
+	// Timeout is the longest time for one check.
+	Timeout Duration `yaml:"timeout" json:"timeout"`
+	// Healthy is how many good checks in a row bring an endpoint back.
+	Healthy int `yaml:"healthy" json:"healthy"`
+	// Unhealthy is how many bad checks in a row take an endpoint out.
+	Unhealthy int `yaml:"unhealthy" json:"unhealthy"`
+}
+
+// Ejection takes out endpoints that fail real requests.
+type Ejection struct {
+	// Consecutive is the number of failures in a row (connection errors,
+	// timeouts and 502, 503, 504); 0: never eject.
+	Consecutive int `yaml:"consecutive" json:"consecutive"`
+	// Base is how long the first ejection lasts; the nth lasts n times as long.
+	Base Duration `yaml:"base" json:"base"`
+	// Max bounds how long an ejection lasts.
+	Max Duration `yaml:"max" json:"max"`
+	// MaxShare is the largest share of endpoints out at once, 0 to 1; one is
+	// always allowed when there is more than one endpoint.
+	MaxShare float64 `yaml:"max_share" json:"max_share"`
+}

@@ -1,0 +1,84 @@
+package config
+
+// Document is everything that people write: the union of all files given.
+// Lists are joined over the files; the other parts may stand in one file only.
+type Document struct {
+	// Admin is where operators and tools ask a running proxy.
+	Admin Admin `yaml:"admin" json:"admin"`
+	// AccessLog writes one line per request.
+	AccessLog AccessLog `yaml:"access_log" json:"access_log"`
+	// Metrics bounds what /metrics shows.
+	Metrics Metrics `yaml:"metrics" json:"metrics"`
+	// Redact names what no output may show: logs, admin pages, snapshots.
+	Redact Redact `yaml:"redact" json:"redact"`
+	// Drain says how the process ends.
+	Drain Drain `yaml:"drain" json:"drain"`
+	// Listeners are the addresses where clients connect.
+	Listeners []Listener `yaml:"listeners" json:"listeners"`
+	// Routes say which requests go where.
+	Routes []Route `yaml:"routes" json:"routes"`
+	// Clusters are the groups of endpoints that serve requests.
+	Clusters []Cluster `yaml:"clusters" json:"clusters"`
+}
+
+// Admin is where operators and tools ask a running proxy.
+type Admin struct {
+	// Address is host:port, unix:/path or off. An address that is not on
+	// loopback needs allow_remote.
+	Address string `yaml:"address" json:"address"`
+	// AllowRemote permits an address that other machines reach. The admin
+	// pages have no login.
+	AllowRemote bool `yaml:"allow_remote" json:"allow_remote"`
+}
+
+// AccessLog writes one line per request.
+type AccessLog struct {
+	// To is stdout, stderr, off or the path of a file. A file is opened again
+	// on SIGUSR1 and when it was moved away.
+	To string `yaml:"to" json:"to"`
+	// Format is json or text.
+	Format string `yaml:"format" json:"format"`
+	// Template is the line of the text format, with {field} placeholders.
+	Template string `yaml:"template" json:"template"`
+	// Sample is the share of requests logged, 0 to 1. Requests that match
+	// always are logged whatever the sample says.
+	Sample float64 `yaml:"sample" json:"sample"`
+	// Always names what is logged regardless of sample.
+	Always LogFilter `yaml:"always" json:"always"`
+	// Only, when set, logs nothing but what it names.
+	Only LogFilter `yaml:"only" json:"only"`
+	// Headers are request headers to add to each line.
+	Headers []string `yaml:"headers" json:"headers"`
+}
+
+// LogFilter selects requests; one that meets any condition is selected.
+type LogFilter struct {
+	// Status are classes or codes: 5xx, 404.
+	Status []string `yaml:"status" json:"status"`
+	// SlowerThan selects requests that took at least so long.
+	SlowerThan Duration `yaml:"slower_than" json:"slower_than"`
+	// Faults selects requests that ended with a reason word.
+	Faults bool `yaml:"faults" json:"faults"`
+}
+
+// Metrics bounds what /metrics shows.
+type Metrics struct {
+	// MaxSeries is the largest number of label sets per metric; the rest is
+	// folded into route or cluster "other".
+	MaxSeries int `yaml:"max_series" json:"max_series"`
+}
+
+// Redact names what no output may show.
+type Redact struct {
+	// Headers whose values are replaced by "[redacted]". Authorization,
+	// Proxy-Authorization, Cookie and Set-Cookie are always among them.
+	Headers []string `yaml:"headers" json:"headers"`
+	// Query are the keys whose values are replaced.
+	Query []string `yaml:"query" json:"query"`
+}
+
+// Drain says how the process, or a part that a change removed, ends.
+type Drain struct {
+	// Grace is how long requests under way may take after the stop began.
+	Grace Duration `yaml:"grace" json:"grace"`
+}

@@ -1,0 +1,166 @@
+package config
+
+// Route says where requests go that match it.
+type Route struct {
+	Origin `yaml:"-" json:"-"`
+
+	// Name is unique among routes; it stands in logs and metrics.
+	Name string `yaml:"name" json:"name" required:"true"`
+	// Listeners are the names of the listeners it serves; empty: all of them.
+	Listeners []string `yaml:"listeners" json:"listeners"`
+	// Match are the conditions; all of them must hold.
+	Match Match `yaml:"match" json:"match"`
+	// Priority comes before every other rule of precedence; higher wins.
+	Priority int `yaml:"priority" json:"priority"`
+	// ClientCertificate: require refuses, with 421 or 403, requests from
+	// connections that showed no verified certificate.
+	ClientCertificate string `yaml:"client_certificate" json:"client_certificate" enum:"any,require"`
+	// Timeout is the longest time until the head of the response, all attempts
+	// together.
+	Timeout Duration `yaml:"timeout" json:"timeout"`
+	// Retry says when another attempt is made.
+	Retry Retry `yaml:"retry" json:"retry"`
+	// Filters run in this order.
+	Filters []Filter `yaml:"filters" json:"filters"`
+	// Rewrite changes what the upstream sees.
+	Rewrite *Rewrite `yaml:"rewrite" json:"rewrite,omitempty"`
+	// To are the clusters that serve it, by weight. One of to, redirect and
+	// respond is needed.
+	To []Target `yaml:"to" json:"to"`
+	// Split keeps a client on its side of a weighted split.
+	Split Split `yaml:"split" json:"split"`
+	// Redirect answers with another location.
+	Redirect *Redirect `yaml:"redirect" json:"redirect,omitempty"`
+	// Respond answers from the document itself.
+	Respond *Respond `yaml:"respond" json:"respond,omitempty"`
+}
+
+// Match are the conditions of a route. An empty part always holds.
+type Match struct {
+	// Hosts are names (a.example.com), wildcards for one or more labels
+	// (*.example.com) or "*".
+	Hosts []string `yaml:"hosts" json:"hosts"`
+	// Path is one condition on the path.
+	Path PathMatch `yaml:"path" json:"path"`
+	// Methods are the methods, upper case.
+	Methods []string `yaml:"methods" json:"methods"`
+	// Headers are conditions on request headers.
+	Headers []ValueMatch `yaml:"headers" json:"headers"`
+	// Query are conditions on query parameters (the first of each name).
+	Query []ValueMatch `yaml:"query" json:"query"`
+	// Cookies are conditions on cookies.
+	Cookies []ValueMatch `yaml:"cookies" json:"cookies"`
+	// Clients are address ranges (CIDR) of the client.
+	Clients []string `yaml:"clients" json:"clients"`
+}
+
+// PathMatch is one condition on the path; at most one field is set.
+type PathMatch struct {
+	// Exact is the whole path.
+	Exact string `yaml:"exact" json:"exact,omitempty"`
+	// Prefix holds for the path itself and below it, by whole segments.
+	Prefix string `yaml:"prefix" json:"prefix,omitempty"`
+	// Template has {name} for one segment and {name...} for the rest.
+	Template string `yaml:"template" json:"template,omitempty"`
+	// Regex must match the whole path (RE2).
+	Regex string `yaml:"regex" json:"regex,omitempty"`
+}
+
+// ValueMatch is a condition on a named value. With none of the conditions set
+// it holds when the name is present. For repeated headers the values are
+// joined with ", " first.
+type ValueMatch struct {
+	// Name of the header, parameter or cookie.
+	Name string `yaml:"name" json:"name" required:"true"`
+	// Exact is the whole value.
+	Exact *string `yaml:"exact" json:"exact,omitempty"`
+	// Prefix is the beginning of the value.
+	Prefix *string `yaml:"prefix" json:"prefix,omitempty"`
+	// Regex must match the whole value (RE2).
+	Regex *string `yaml:"regex" json:"regex,omitempty"`
+	// Absent holds when the name is not there.
+	Absent bool `yaml:"absent" json:"absent,omitempty"`
+	// Not turns the condition around.
+	Not bool `yaml:"not" json:"not,omitempty"`
+}
+
+// Target is one side of a weighted split.
+type Target struct {
+	// Cluster is the name of a cluster.
+	Cluster string `yaml:"cluster" json:"cluster" required:"true"`
+	// Weight is its share, relative to the sum of all weights; 0: no traffic.
+	Weight int `yaml:"weight" json:"weight"`
+}
+
+// Split keeps a client on its side of a weighted split.
+type Split struct {
+	// Key is header:NAME, cookie:NAME, query:NAME or client; requests with the
+	// same value take the same side, and a change of weights moves only those
+	// at the boundary. Empty, or the value absent: random.
+	Key string `yaml:"key" json:"key"`
+}
+
+// Rewrite changes what the upstream sees.
+type Rewrite struct {
+	// Prefix replaces the part of the path that match.path.prefix took.
+	Prefix *string `yaml:"prefix" json:"prefix,omitempty"`
+	// Path replaces the whole path; {name} are the parts of match.path.template.
+	Path *string `yaml:"path" json:"path,omitempty"`
+	// Host replaces the Host header.
+	Host string `yaml:"host" json:"host,omitempty"`
+}
+
+// Redirect answers with another location.
+type Redirect struct {
+	// Status is 301, 302, 303, 307 or 308.
+	Status int `yaml:"status" json:"status"`
+	// Scheme replaces the scheme.
+	Scheme string `yaml:"scheme" json:"scheme,omitempty" enum:",http,https"`
+	// Host replaces the host.
+	Host string `yaml:"host" json:"host,omitempty"`
+	// Port replaces the port.
+	Port int `yaml:"port" json:"port,omitempty"`
+	// Prefix replaces the part of the path that match.path.prefix took.
+	Prefix *string `yaml:"prefix" json:"prefix,omitempty"`
+	// Path replaces the whole path.
+	Path *string `yaml:"path" json:"path,omitempty"`
+	// DropQuery leaves the query out.
+	DropQuery bool `yaml:"drop_query" json:"drop_query,omitempty"`
+}
+
+// Respond answers from the document itself.
+type Respond struct {
+	// Status is the status code, 200 to 599.
+	Status int `yaml:"status" json:"status"`
+	// Body is the content.
+	Body string `yaml:"body" json:"body"`
+	// ContentType is the type of the content.
+	ContentType string `yaml:"content_type" json:"content_type"`
+}
+
+// Retry says when another attempt is made.
+type Retry struct {
+	// Attempts is the largest number of attempts, the first included; 1: never retry.
+	Attempts int `yaml:"attempts" json:"attempts"`
+	// On are the conditions: connect, reset, timeout (per try), and status
+	// codes or classes (503, 5xx).
+	On []string `yaml:"on" json:"on"`
+	// Methods may be sent twice although the upstream may have acted on the
+	// first; others only when nothing of the request was sent.
+	Methods []string `yaml:"methods" json:"methods"`
+	// PerTry is the longest time for one attempt; 0: only timeout counts.
+	PerTry Duration `yaml:"per_try" json:"per_try"`
+	// BackoffBase is the upper bound of the first random wait; it doubles.
+	BackoffBase Duration `yaml:"backoff_base" json:"backoff_base"`
+	// BackoffMax bounds the random wait.
+	BackoffMax Duration `yaml:"backoff_max" json:"backoff_max"`
+	// MaxBody is the largest body that is kept to be sent again.
+	MaxBody Size `yaml:"max_body" json:"max_body"`
+}
+
+// Filter is one filter of a route: its name, and settings that only the filter
+// itself can decode.
+type Filter struct {
+	Name     string
+	Settings Node
+}

@@ -1,0 +1,245 @@
+// Package watchdog ends waits that take too long, for many connections with
+// one goroutine and without a timer per operation.
+//
+// The owner of a connection says which phase it is in (one atomic swap) and how
+// many bytes moved (one atomic add). A sweep looks at every guard some twenty
+// times a second, judges progress against the limits of the phase, and calls
+// the guard's expire function, which wakes the blocked read or write. Times are
+// therefore coarse: a limit fires up to two sweeps late and never early.
+package watchdog
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limit judges a phase by progress. Zero parts are not checked.
+type Limit struct {
+	Idle    time.Duration // longest time without one byte moved
+	Ceiling time.Duration // longest time for the whole phase
+	MinRate int64         // bytes per second on average, once older than Grace
+	Grace   time.Duration // how long MinRate is not checked yet
+}
+
+// Verdict is why a guard fired.
+type Verdict uint8
+
+// The verdicts.
+const (
+	None     Verdict = iota
+	Stalled          // Limit.Idle
+	TooLong          // Limit.Ceiling
+	TooSlow          // Limit.MinRate
+	Late             // the deadline of EnterUntil
+	Canceled         // the context of EnterUntil ended
+	PeerGone         // the probe said so
+)
+
+var verdictNames = [...]string{"none", "stalled", "too long", "too slow", "deadline exceeded", "canceled", "peer gone"}
+
+func (v Verdict) String() string { return verdictNames[v] }
+
+const (
+	fastest    = 50 * time.Millisecond // between sweeps of few guards
+	slowest    = time.Second           // between sweeps of very many
+	perGuard   = 10 * time.Microsecond // what one guard adds to that time
+	probeAfter = 4                     // sweeps in one phase before the peer is probed, and between probes
+)
+
+// Dog watches guards. The zero Dog is ready; its goroutine runs only while
+// there is a guard.
+type Dog struct {
+	mu     sync.Mutex
+	guards []*Guard
+	stop   chan struct{} // ends the goroutine; nil while there is none
+}
+
+// Guard is what the dog knows of one connection. Embed it by value; it must
+// not be copied. Enter, EnterUntil, Rest and Moved are called by the owner of
+// the connection, Moved also by others.
+type Guard struct {
+	// state is turn<<16 | verdict<<8 | phase+1. A phase byte of 0 is rest. The
+	// owner swaps in a new turn, the dog may only set the verdict of the turn it
+	// has judged, so a late verdict never hits the phase that follows.
+	state atomic.Uint64
+	moved atomic.Int64
+	turn  uint64 // owner only
+
+	until struct {
+		sync.Mutex
+		ctx      context.Context
+		deadline time.Time
+	}
+
+	limits []Limit
+	expire func(phase uint8, v Verdict)
+	probe  func(phase uint8) bool
+
+	// The dog's own memory of the turn it saw last.
+	dog   *Dog
+	index int // in dog.guards; -1 when released. Under dog.mu
+	seen  struct {
+		turn     uint64
+		since    time.Time // first seen in this turn
+		progress time.Time // moved changed last
+		base     int64     // moved when first seen
+		moved    int64
+		sweeps   int
+	}
+}
+
+// Watch begins to watch g, at rest. limits is indexed by phase and never
+// written again. expire is called on the dog's goroutine, once per turn; it
+// must not block and not call Release. probe, which may be nil, is asked now and then while a phase
+// lasts whether the peer has gone.
+func (d *Dog) Watch(g *Guard, limits []Limit, expire func(phase uint8, v Verdict), probe func(phase uint8) bool) {
+	g.limits, g.expire, g.probe, g.dog = limits, expire, probe, d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g.index = len(d.guards)
+	d.guards = append(d.guards, g)
+	if d.stop == nil {
+		d.stop = make(chan struct{})
+		go d.run(d.stop)
+	}
+}
+
+// Release ends the watch. After it, expire is not called any more, save for a
+// call that is under way.
+func (g *Guard) Release() {
+	d := g.dog
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if g.index < 0 {
+		return
+	}
+	last := len(d.guards) - 1
+	d.guards[g.index] = d.guards[last]
+	d.guards[g.index].index = g.index
+	d.guards[last] = nil
+	d.guards = d.guards[:last]
+	g.index = -1
+	if last == 0 {
+		close(d.stop)
+		d.stop = nil
+	}
+}
+
+// Enter begins a phase. It reports false when the phase before it had expired:
+// the connection is to be given up.
+func (g *Guard) Enter(phase uint8) bool {
+	g.turn++
+	old := g.state.Swap(g.turn<<16 | uint64(phase) + 1)
+	return verdictOf(old) == None
+}
+
+// EnterUntil is Enter with an end: deadline (zero: none) and ctx.
+func (g *Guard) EnterUntil(phase uint8, ctx context.Context, deadline time.Time) bool {
+	g.until.Lock()
+	g.until.ctx, g.until.deadline = ctx, deadline
+	g.until.Unlock()
+	return g.Enter(phase)
+}
+
+// Rest ends the phase: nothing is watched until the next Enter. The result is
+// that of Enter.
+func (g *Guard) Rest() bool {
+	g.turn++
+	old := g.state.Swap(g.turn << 16)
+	if g.until.ctx != nil { // only the owner writes it
+		g.until.Lock()
+		g.until.ctx, g.until.deadline = nil, time.Time{}
+		g.until.Unlock()
+	}
+	return verdictOf(old) == None
+}
+
+// Moved counts n bytes of progress.
+func (g *Guard) Moved(n int) { g.moved.Add(int64(n)) }
+
+// Fired tells whether the present phase has expired, and why.
+func (g *Guard) Fired() (phase uint8, v Verdict) {
+	s := g.state.Load()
+	return uint8(s) - 1, verdictOf(s)
+}
+
+func verdictOf(state uint64) Verdict { return Verdict(state >> 8 & 0xff) }
+
+// run sweeps until there is nothing left to watch.
+func (d *Dog) run(stop <-chan struct{}) {
+	timer := time.NewTimer(fastest)
+	defer timer.Stop()
+	for {
+		select {
+		case now := <-timer.C:
+			timer.Reset(d.sweep(now))
+		case <-stop:
+			return
+		}
+	}
+}
+
+// sweep judges every guard and returns the time until the next sweep.
+func (d *Dog) sweep(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, g := range d.guards {
+		g.judge(now)
+	}
+	return min(max(fastest, time.Duration(len(d.guards))*perGuard), slowest)
+}
+
+func (g *Guard) judge(now time.Time) {
+	state := g.state.Load()
+	phase := uint8(state)
+	if phase == 0 || verdictOf(state) != None {
+		return
+	}
+	phase--
+	moved := g.moved.Load()
+	if turn := state >> 16; turn != g.seen.turn {
+		g.seen.turn, g.seen.since, g.seen.progress = turn, now, now
+		g.seen.base, g.seen.moved, g.seen.sweeps = moved, moved, 0
+	} else if moved != g.seen.moved {
+		g.seen.moved, g.seen.progress = moved, now
+	}
+	v := g.verdict(phase, now)
+	if v == None {
+		return
+	}
+	if g.state.CompareAndSwap(state, state|uint64(v)<<8) {
+		g.expire(phase, v)
+	}
+}
+
+func (g *Guard) verdict(phase uint8, now time.Time) Verdict {
+	l := &g.limits[phase]
+	age := now.Sub(g.seen.since)
+	switch {
+	case l.Ceiling > 0 && age >= l.Ceiling:
+		return TooLong
+	case l.Idle > 0 && now.Sub(g.seen.progress) >= l.Idle:
+		return Stalled
+	case l.MinRate > 0 && age >= l.Grace && float64(g.seen.moved-g.seen.base) < float64(l.MinRate)*age.Seconds():
+		return TooSlow
+	}
+	g.until.Lock()
+	ctx, deadline := g.until.ctx, g.until.deadline
+	g.until.Unlock()
+	if !deadline.IsZero() && !now.Before(deadline) {
+		return Late
+	}
+	if ctx != nil && ctx.Err() != nil {
+		return Canceled
+	}
+	g.seen.sweeps++
+	if g.probe != nil && g.seen.sweeps%probeAfter == 0 && g.probe(phase) {
+		return PeerGone
+	}
+	return None
+}

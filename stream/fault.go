@@ -1,0 +1,168 @@
+package stream
+
+import "fmt"
+
+// Origin says whose fault it was.
+type Origin uint8
+
+// The origins.
+const (
+	Local Origin = iota // Weir itself: no route, a limit, a policy
+	Downstream
+	Upstream
+)
+
+var originNames = [...]string{"local", "downstream", "upstream"}
+
+func (o Origin) String() string { return originNames[o] }
+
+// Retry says whether another attempt may be made. The zero value is never.
+type Retry uint8
+
+// What is known about the request that failed.
+const (
+	RetryNever      Retry = iota
+	RetryIdempotent       // the upstream may have acted on it: idempotent methods only
+	RetryUnsent           // no byte of it reached the upstream: any method
+)
+
+// Fault is why no response exists (or why a body broke off). It is the only
+// error that crosses a package border on the request path; the answer stage
+// alone maps it to a status.
+type Fault struct {
+	Kind  Kind
+	Retry Retry
+	// Limit is the name of the limit that fired, in the words of the document
+	// ("max_header_count"), or "". It is shown to the client.
+	Limit string
+	// Cause is for the log, never for the client. May be nil.
+	Cause error
+}
+
+// Origin is whose fault it was.
+func (f *Fault) Origin() Origin { return kinds[f.Kind].origin }
+
+func (f *Fault) Error() string {
+	switch {
+	case f.Cause != nil:
+		return fmt.Sprintf("%s: %v", f.Kind, f.Cause)
+	case f.Limit != "":
+		return fmt.Sprintf("%s (%s)", f.Kind, f.Limit)
+	}
+	return f.Kind.String()
+}
+
+func (f *Fault) Unwrap() error { return f.Cause }
+
+// Faultf makes a fault with a cause in words. What the words carry of the
+// peer's input is quoted with %q by the caller.
+func Faultf(kind Kind, retry Retry, format string, args ...any) *Fault {
+	return &Fault{Kind: kind, Retry: retry, Cause: fmt.Errorf(format, args...)}
+}
+
+// AsFault is err as a *Fault; an error of another type, which is a defect of
+// the stage that returned it, becomes Internal.
+func AsFault(err error) *Fault {
+	if f, ok := err.(*Fault); ok {
+		return f
+	}
+	return &Fault{Kind: Internal, Cause: err}
+}
+
+// Kind is the reason word: metric label, log field and Proxy-Status detail.
+type Kind uint8
+
+// The kinds. Adding one: a constant here and its line in kinds; the answer
+// stage has a test that it maps each of them.
+const (
+	Internal Kind = iota // a defect of ours: a panic, a broken contract
+
+	// Downstream.
+	RequestMalformed
+	RequestLineTooLong
+	HeadersTooLarge
+	TooManyHeaders
+	BodyTooLarge
+	VersionUnsupported
+	MethodUnsupported
+	ExpectationUnknown
+	UpgradeRefused
+	HeadTimeout
+	BodyTimeout
+	ClientGone
+	ClientTooSlow
+	Misdirected
+
+	// Local.
+	NoRoute
+	NoCluster
+	NoEndpoint
+	ClusterFull
+	RequestTimeout
+	Overloaded
+	Draining
+	Unauthenticated
+	Forbidden
+	RateLimited
+
+	// Upstream.
+	NameUnresolved
+	ConnectRefused
+	ConnectTimeout
+	ConnectFailed
+	TLSFailed
+	UpstreamClosed
+	UpstreamReset
+	UpstreamTimeout
+	UpstreamTooSlow
+	ResponseMalformed
+	ResponseTooLarge
+	ResponseTruncated
+
+	NumKinds
+)
+
+var kinds = [NumKinds]struct {
+	name   string
+	origin Origin
+}{
+	Internal:           {"internal", Local},
+	RequestMalformed:   {"request_malformed", Downstream},
+	RequestLineTooLong: {"request_line_too_long", Downstream},
+	HeadersTooLarge:    {"headers_too_large", Downstream},
+	TooManyHeaders:     {"too_many_headers", Downstream},
+	BodyTooLarge:       {"body_too_large", Downstream},
+	VersionUnsupported: {"version_unsupported", Downstream},
+	MethodUnsupported:  {"method_unsupported", Downstream},
+	ExpectationUnknown: {"expectation_unknown", Downstream},
+	UpgradeRefused:     {"upgrade_refused", Downstream},
+	HeadTimeout:        {"head_timeout", Downstream},
+	BodyTimeout:        {"body_timeout", Downstream},
+	ClientGone:         {"client_gone", Downstream},
+	ClientTooSlow:      {"client_too_slow", Downstream},
+	Misdirected:        {"misdirected", Downstream},
+	NoRoute:            {"no_route", Local},
+	NoCluster:          {"no_cluster", Local},
+	NoEndpoint:         {"no_endpoint", Local},
+	ClusterFull:        {"cluster_full", Local},
+	RequestTimeout:     {"request_timeout", Local},
+	Overloaded:         {"overloaded", Local},
+	Draining:           {"draining", Local},
+	Unauthenticated:    {"unauthenticated", Local},
+	Forbidden:          {"forbidden", Local},
+	RateLimited:        {"rate_limited", Local},
+	NameUnresolved:     {"name_unresolved", Upstream},
+	ConnectRefused:     {"connect_refused", Upstream},
+	ConnectTimeout:     {"connect_timeout", Upstream},
+	ConnectFailed:      {"connect_failed", Upstream},
+	TLSFailed:          {"tls_failed", Upstream},
+	UpstreamClosed:     {"upstream_closed", Upstream},
+	UpstreamReset:      {"upstream_reset", Upstream},
+	UpstreamTimeout:    {"upstream_timeout", Upstream},
+	UpstreamTooSlow:    {"upstream_too_slow", Upstream},
+	ResponseMalformed:  {"response_malformed", Upstream},
+	ResponseTooLarge:   {"response_too_large", Upstream},
+	ResponseTruncated:  {"response_truncated", Upstream},
+}
+
+func (k Kind) String() string { return kinds[k].name }
