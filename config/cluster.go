@@ -5,7 +5,7 @@ type Cluster struct {
 	Origin `yaml:"-" json:"-"`
 
 	// Name is unique among clusters; it stands in logs and metrics.
-	Name string `yaml:"name" json:"name" required:"true"`
+	Name string `yaml:"name" json:"name" required:"true" format:"name"`
 	// Endpoints are host:port, or unix:/path. A host that is a name is
 	// resolved, and every address of it is an endpoint.
 	Endpoints []Endpoint `yaml:"endpoints" json:"endpoints"`
@@ -148,3 +148,5 @@ type Ejection struct {
 	// always allowed when there is more than one endpoint.
 	MaxShare float64 `yaml:"max_share" json:"max_share"`
 }
+
+func (e *Endpoint) fromText(address string) { e.Address = address }

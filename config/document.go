@@ -19,6 +19,23 @@ type Document struct {
 	Routes []Route `yaml:"routes" json:"routes"`
 	// Clusters are the groups of endpoints that serve requests.
 	Clusters []Cluster `yaml:"clusters" json:"clusters"`
+
+	// Broken are the objects that have an error. They stand in no list above;
+	// who has their last good version keeps it.
+	Broken []BrokenObject `yaml:"-" json:"-"`
+
+	parts map[string]Pos // the parts that are not lists, where they were written; nil: a tool made the document
+}
+
+// BrokenObject is an object that was written and could not be read.
+type BrokenObject struct {
+	// Kind is listener, route, cluster, or the key of a part that is not a
+	// list: admin, access_log, metrics, redact, drain.
+	Kind string
+	// Name is "" for such a part, and when the name itself is what is wrong:
+	// then it may be any object of the kind that is not there otherwise.
+	Name string
+	Pos  Pos
 }
 
 // Admin is where operators and tools ask a running proxy.

@@ -5,7 +5,7 @@ type Listener struct {
 	Origin `yaml:"-" json:"-"`
 
 	// Name is unique among listeners.
-	Name string `yaml:"name" json:"name" required:"true"`
+	Name string `yaml:"name" json:"name" required:"true" format:"name"`
 	// Address is host:port, :port, [ipv6]:port or unix:/path.
 	Address string `yaml:"address" json:"address" required:"true"`
 	// TLS, when present, ends TLS here.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 )
 
 // Pos is a place in a document. Line and Col count from 1; the zero Pos is "no
@@ -70,19 +71,64 @@ func (ps Problems) Errors() int {
 // Cluster embed it.
 type Origin struct {
 	Pos    Pos
-	fields map[string]Pos // by path below the object: "match.path.regex", "to[1].cluster"
+	fields []fieldPlace // nil when the object was not read from a document
+}
+
+// fieldPlace is where a field was written. It is small, and the paths are
+// shared by all objects of a file: there may be 100,000 of them.
+type fieldPlace struct {
+	path      string // below the object: "match.path.regex", "to[1].cluster"
+	line, col int32
 }
 
 // At is the place of a field below the object ("to[1].cluster"), or of the
 // nearest part of that path that was written.
 func (o *Origin) At(path string) Pos {
 	for path != "" {
-		if pos, ok := o.fields[path]; ok {
-			return pos
+		for i := range o.fields {
+			if f := &o.fields[i]; f.path == path {
+				return Pos{File: o.Pos.File, Line: int(f.line), Col: int(f.col)}
+			}
 		}
 		path = parentPath(path)
 	}
 	return o.Pos
+}
+
+// places records where every field of an object stands. words shares the paths.
+func places(t *tree, words map[string]string) []fieldPlace {
+	fields := make([]fieldPlace, 0, t.size)
+	var path []byte
+	var walk func(t *tree)
+	add := func(line, col int32) {
+		word, ok := words[string(path)]
+		if !ok {
+			word = string(path)
+			words[word] = word
+		}
+		fields = append(fields, fieldPlace{word, line, col})
+	}
+	walk = func(t *tree) {
+		base := len(path)
+		for i, item := range t.items {
+			path = append(strconv.AppendInt(append(path, '['), int64(i), 10), ']')
+			add(item.line, item.col)
+			walk(item)
+			path = path[:base]
+		}
+		for i := range t.entries {
+			e := &t.entries[i]
+			if base > 0 {
+				path = append(path, '.')
+			}
+			path = append(path, e.key...)
+			add(e.place())
+			walk(e.value)
+			path = path[:base]
+		}
+	}
+	walk(t)
+	return fields
 }
 
 // parentPath takes the last step off: "to[1].cluster", "to[1]", "to", "".
@@ -141,11 +187,13 @@ func (r *Report) Below(prefix string) *Report {
 }
 
 func (r *Report) add(severity Severity, path, fix, format string, args []any) {
+	r.addAt(severity, r.at(path), fmt.Sprintf(format, args...), fix)
+}
+
+// addAt is for who knows the place better than by path: the decoder.
+func (r *Report) addAt(severity Severity, pos Pos, what, fix string) {
 	if severity == Error && r.clean != nil {
 		*r.clean = false
 	}
-	*r.problems = append(*r.problems, Problem{
-		Pos: r.at(path), Severity: severity, Object: r.object,
-		What: fmt.Sprintf(format, args...), Fix: fix,
-	})
+	*r.problems = append(*r.problems, Problem{Pos: pos, Severity: severity, Object: r.object, What: what, Fix: fix})
 }

@@ -5,7 +5,7 @@ type Route struct {
 	Origin `yaml:"-" json:"-"`
 
 	// Name is unique among routes; it stands in logs and metrics.
-	Name string `yaml:"name" json:"name" required:"true"`
+	Name string `yaml:"name" json:"name" required:"true" format:"name"`
 	// Listeners are the names of the listeners it serves; empty: all of them.
 	Listeners []string `yaml:"listeners" json:"listeners"`
 	// Match are the conditions; all of them must hold.

@@ -1,0 +1,201 @@
+package config
+
+import (
+	"reflect"
+	"time"
+)
+
+// Every default of the document is in this file and nowhere else. "Sheet" is
+// the comparison of the defaults of Envoy, HAProxy, nginx, Traefik, Caddy, Kong
+// and Linkerd in docs/design; where it gives a range, the choice is explained.
+
+const (
+	second = Duration(time.Second)
+	minute = Duration(time.Minute)
+	hour   = Duration(time.Hour)
+)
+
+// Default is a value of a type of the document of which nothing was written:
+// Default[Cluster]() is a cluster with every default.
+func Default[T any]() T {
+	var value T
+	setDefaults(reflect.ValueOf(&value).Elem())
+	return value
+}
+
+// SetDefaults: loopback, because the admin pages have no login.
+func (a *Admin) SetDefaults() { a.Address = "127.0.0.1:9901" }
+
+// SetDefaults: each request is one line of JSON.
+func (a *AccessLog) SetDefaults() {
+	a.To, a.Format, a.Sample = "stdout", "json", 1
+	a.Template = "{time} {client} {method} {host}{path} {status} {duration} {fault}"
+}
+
+// SetDefaults: an unbounded number of series is the most frequent way in which
+// a proxy takes its metrics system down; 2,000 label sets suffice for some
+// hundred routes.
+func (m *Metrics) SetDefaults() { m.MaxSeries = 2000 }
+
+// SetDefaults: 30 s is what Kubernetes gives a process to end.
+func (d *Drain) SetDefaults() { d.Grace = 30 * second }
+
+// SetDefaults: an idle connection costs about 10 KB, so that the largest number
+// costs about 160 MB. One address may take a quarter of them: below that, many
+// people behind one address translator are not told from an attack.
+func (l *ListenerLimits) SetDefaults() {
+	l.MaxConnections = 16384
+	l.MaxConnectionsPerClient = 4096
+	l.MaxHeaderCount = 100      // sheet: Envoy, HAProxy, Kong
+	l.MaxHeaderBytes = 64 << 10 // sheet: 60-64 KiB
+	l.MaxURIBytes = 8 << 10     // RFC 9110 section 4.1: at least 8,000 bytes
+	l.MaxBodyBytes = 0          // bodies are streamed: they cost no memory
+	l.MaxRequests = 10000       // sheet: 1,000-10,000
+}
+
+// SetDefaults judges peers by progress.
+func (t *ListenerTimeouts) SetDefaults() {
+	t.Handshake = 10 * second
+	t.Idle = 75 * second // sheet: 75-180 s; nginx
+	t.Head = 10 * second
+	t.BodyIdle = 60 * second // sheet; Caddy
+	t.WriteIdle = 60 * second
+	t.MinRate = 0             // a stream that the upstream feeds slowly is no attack
+	t.TunnelIdle = 5 * minute // sheet: stream idle; Envoy
+	t.MaxAge = hour           // sheet: 1 h with jitter
+}
+
+// SetDefaults: a client that sends no name (old, or asking by address) is
+// answered. 1,024 handshakes under way are more than one machine completes
+// within the handshake timeout.
+func (t *ListenerTLS) SetDefaults() {
+	t.UnknownName, t.MinVersion, t.MaxHandshakes = "default", "1.2", 1024
+}
+
+// SetDefaults asks clients for nothing.
+func (c *ClientCertificate) SetDefaults() { c.Mode = "off" }
+
+// SetDefaults: sheet: 15 s as in Envoy.
+func (r *Route) SetDefaults() { r.ClientCertificate, r.Timeout = "any", 15*second }
+
+// SetDefaults: sheet: one retry, idempotent only (RFC 9110 section 9.2.2), full
+// jitter between 25 ms and 250 ms.
+func (r *Retry) SetDefaults() {
+	r.Attempts = 2
+	r.On = []string{"connect", "reset"}
+	r.Methods = []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
+	r.BackoffBase = 25 * Duration(time.Millisecond)
+	r.BackoffMax = 250 * Duration(time.Millisecond)
+	r.MaxBody = 64 << 10
+}
+
+// SetDefaults: equal shares.
+func (t *Target) SetDefaults() { t.Weight = 1 }
+
+// SetDefaults: 302 is what the Gateway API takes, and browsers do not keep it.
+func (r *Redirect) SetDefaults() { r.Status = 302 }
+
+// SetDefaults: a text.
+func (r *Respond) SetDefaults() { r.Status, r.ContentType = 200, "text/plain; charset=utf-8" }
+
+// SetDefaults: least_request (the power of two choices) avoids slow endpoints
+// without being told. Connect: sheet, 1-5 s; Caddy. BodyIdle: sheet, stream
+// idle 5 min: the upstream is trusted more than a client, and streams of events
+// are silent for long.
+func (c *Cluster) SetDefaults() {
+	c.Balance, c.ConnectTimeout, c.BodyIdle = "least_request", 3*second, 5*minute
+}
+
+// SetDefaults: equal shares.
+func (e *Endpoint) SetDefaults() { e.Weight = 1 }
+
+// SetDefaults: records say how long they hold; a TTL of 0 must not make a flood
+// of questions, one of a week must not hide a move.
+func (r *Resolver) SetDefaults() { r.MinTTL, r.MaxTTL, r.Family = 5*second, 10*minute, "any" }
+
+// SetDefaults verifies.
+func (t *ClusterTLS) SetDefaults() { t.MinVersion, t.Verify = "1.2", "full" }
+
+// SetDefaults: Envoy's 1,024 is known to refuse healthy traffic; a quarter of
+// what listeners take by default is left for each cluster.
+func (l *ClusterLimits) SetDefaults() {
+	l.MaxConnections, l.MaxRequests = 4096, 4096
+	l.MaxHeaderCount, l.MaxHeaderBytes = 100, 64<<10
+}
+
+// SetDefaults: sheet: 20 %, and 10 per second as in Linkerd, so that a service
+// with little traffic has retries at all.
+func (b *RetryBudget) SetDefaults() { b.Ratio, b.MinPerSecond = 0.2, 10 }
+
+// SetDefaults: a small number of idle connections makes new ones at each swell
+// of traffic; Idle ends those that are not needed, well before the 75 s that
+// many servers wait.
+func (p *Pool) SetDefaults() { p.MaxIdle, p.Idle, p.MaxAge, p.Learn = 1024, 60*second, hour, true }
+
+// SetDefaults: an endpoint that fails is out after 30 s at most.
+func (h *HealthCheck) SetDefaults() {
+	h.Type, h.Path, h.Status = "http", "/", []string{"2xx"}
+	h.Interval, h.Timeout = 10*second, 2*second
+	h.Healthy, h.Unhealthy = 2, 3
+}
+
+// SetDefaults: sheet: 5 in a row, 30 s times n up to 300 s, 10 % at most.
+func (e *Ejection) SetDefaults() {
+	e.Consecutive, e.Base, e.Max, e.MaxShare = 5, 30*second, 300*second, 0.1
+}
+
+// ApplyDefaults fills what a tool that makes documents in Go left zero. What
+// Parse read has its defaults already and is not touched: a 0 there was written.
+func (d *Document) ApplyDefaults() {
+	if d.parts == nil {
+		for _, part := range []any{&d.Admin, &d.AccessLog, &d.Metrics, &d.Redact, &d.Drain} {
+			fillZero(reflect.ValueOf(part).Elem())
+		}
+	}
+	for i := range d.Listeners {
+		fillUnread(&d.Listeners[i])
+	}
+	for i := range d.Routes {
+		fillUnread(&d.Routes[i])
+	}
+	for i := range d.Clusters {
+		fillUnread(&d.Clusters[i])
+	}
+}
+
+func fillUnread(o object) {
+	if o.origin().fields == nil {
+		fillZero(reflect.ValueOf(o).Elem())
+	}
+}
+
+// fillZero sets each zero field to the default of its type's owner.
+func fillZero(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			fillZero(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			fillZero(v.Index(i))
+		}
+	case reflect.Struct:
+		defaults := reflect.New(v.Type()).Elem()
+		setDefaults(defaults)
+		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() {
+				continue
+			}
+			if v.Field(i).IsZero() {
+				v.Field(i).Set(defaults.Field(i))
+			} else {
+				fillZero(v.Field(i))
+			}
+		}
+	}
+}
+
+// Effective is the document as YAML with every default written out, for weir
+// check --effective. Secrets are references, so there is nothing to hide.
+func Effective(d *Document) ([]byte, error) { return writeYAML(encode(reflect.ValueOf(*d))) }
