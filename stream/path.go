@@ -117,7 +117,7 @@ func canonicalEscape(s string) int {
 			r[n] = b
 			n++
 		}
-		if rune, size := utf8.DecodeRune(r[:n]); rune == utf8.RuneError && size <= 1 {
+		if c, size := utf8.DecodeRune(r[:n]); c == utf8.RuneError && size <= 1 {
 			return 0
 		}
 		return 3 * n
@@ -250,7 +250,7 @@ func (w *pathWriter) sequence(s string) (int, error) {
 		r[n] = c
 		n, read = n+1, read+size
 	}
-	if rune, size := utf8.DecodeRune(r[:n]); rune == utf8.RuneError && size <= 1 {
+	if c, size := utf8.DecodeRune(r[:n]); c == utf8.RuneError && size <= 1 {
 		return 0, errUTF8
 	}
 	for _, c := range r[:n] {
