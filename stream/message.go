@@ -56,6 +56,9 @@ type Request struct {
 	// cluster stage sets it before each attempt; the client half of a codec
 	// obeys it until the head of the response is there.
 	Deadline time.Time
+	// Fresh: the attempt under way must not use a pooled connection, because one
+	// of this endpoint turned out closed. Set by the cluster stage.
+	Fresh bool
 
 	// Exchange is what happened: each stage writes its own facts, the recorder
 	// reads them when the exchange is over.

@@ -1,0 +1,110 @@
+// Package endpoint is the contract about one address of a cluster while it
+// runs: who it is, how much it has to do and whether it is fit. Discovery makes
+// endpoints, health checks and the cluster stage judge them, balancers pick
+// among them, and the admin page shows them. There is one health state per
+// endpoint, whichever route asks.
+package endpoint
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirproxy/weir/stream"
+)
+
+// Spec is who an endpoint is. Two specs that differ only in Weight name the
+// same endpoint.
+type Spec struct {
+	Network string // tcp or unix
+	Address string // as dialled: "10.0.0.1:8080", or the path of a socket
+	Host    string // as written in the document, without port: SNI, labels
+	Weight  int    // share relative to the others; 0: no traffic
+}
+
+// identity is what makes an endpoint the same after a change of addresses.
+type identity struct{ network, address, host string }
+
+func (s Spec) identity() identity { return identity{s.Network, s.Address, s.Host} }
+
+// Transport makes one attempt at an endpoint.
+//
+// Counting: the cluster calls Began before Serve. When Serve returns a
+// response, the transport calls Ended exactly once, when that exchange is over
+// (response body closed, tunnel ended); it may do so before Serve returns when
+// the body is in memory already. When Serve returns an error or panics, the
+// transport does not call Ended; the cluster calls Aborted.
+//
+// Serve obeys req.Deadline until the head of the response is there, and
+// req.Fresh; it sets req.Exchange.Reused and req.Exchange.UpstreamEnd.
+type Transport interface {
+	stream.Service
+	// Drain closes idle connections; those in use close with their exchange.
+	// Serve still works afterwards, without keeping connections.
+	Drain()
+	// Connections counts the open connections and those of them that are idle.
+	Connections() (open, idle int)
+}
+
+// Endpoint is the running state of one address. It is safe for concurrent use.
+type Endpoint struct {
+	Network string
+	Address string
+	Host    string
+	// Transport is set before the endpoint is put into a Set, and not again.
+	Transport Transport
+
+	load   *Load
+	born   time.Time // state counts from here, so that a change of the wall clock moves nothing
+	weight atomic.Uint32
+
+	// state is what a pick looks at: 0 for fit, bit 0 for unfit, the bits above
+	// for the end of the ejection in nanoseconds since born. Written under mu.
+	state atomic.Uint64
+
+	_ [64]byte // picks read the words above while requests write those below
+
+	inFlight    atomic.Int64
+	requests    atomic.Int64
+	failures    atomic.Int64
+	consecutive atomic.Int64
+
+	mu     sync.Mutex
+	health record // guarded by mu
+}
+
+// New makes an endpoint that is fit. load is shared by the endpoints of a
+// cluster and counts what they have under way.
+func New(spec Spec, load *Load, now time.Time) *Endpoint {
+	e := &Endpoint{Network: spec.Network, Address: spec.Address, Host: spec.Host, load: load, born: now}
+	e.health.since = now
+	e.setWeight(spec.Weight)
+	return e
+}
+
+func (e *Endpoint) identity() identity { return identity{e.Network, e.Address, e.Host} }
+
+func (e *Endpoint) setWeight(weight int) { e.weight.Store(uint32(min(max(weight, 0), maxWeight))) }
+
+// Weight is the share of the endpoint in the newest Set that holds it.
+func (e *Endpoint) Weight() int { return int(e.weight.Load()) }
+
+// InFlight is the number of attempts under way.
+func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
+
+// Began counts an attempt that begins.
+func (e *Endpoint) Began() {
+	e.inFlight.Add(1)
+	e.requests.Add(1)
+}
+
+// Ended counts the end of an exchange that had a response, and gives the place
+// of its request in the cluster back.
+func (e *Endpoint) Ended() {
+	e.inFlight.Add(-1)
+	e.load.Leave()
+}
+
+// Aborted counts the end of an attempt without a response. Its request keeps
+// its place in the cluster: there may be another attempt.
+func (e *Endpoint) Aborted() { e.inFlight.Add(-1) }
