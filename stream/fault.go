@@ -1,6 +1,9 @@
 package stream
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Origin says whose fault it was.
 type Origin uint8
@@ -35,6 +38,8 @@ type Fault struct {
 	// Limit is the name of the limit that fired, in the words of the document
 	// ("max_header_count"), or "". It is shown to the client.
 	Limit string
+	// RetryAfter is when the client may try again, if that is known; else 0.
+	RetryAfter time.Duration
 	// Cause is for the log, never for the client. May be nil.
 	Cause error
 }
@@ -104,6 +109,7 @@ const (
 	Unauthenticated
 	Forbidden
 	RateLimited
+	LoopDetected
 
 	// Upstream.
 	NameUnresolved
@@ -151,6 +157,7 @@ var kinds = [NumKinds]struct {
 	Unauthenticated:    {"unauthenticated", Local},
 	Forbidden:          {"forbidden", Local},
 	RateLimited:        {"rate_limited", Local},
+	LoopDetected:       {"loop_detected", Local},
 	NameUnresolved:     {"name_unresolved", Upstream},
 	ConnectRefused:     {"connect_refused", Upstream},
 	ConnectTimeout:     {"connect_timeout", Upstream},

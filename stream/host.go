@@ -22,11 +22,11 @@ var (
 	errHostBracket = errors.New("there is something between the IPv6 address and the port")
 )
 
-// splitAuthority reads host[:port] as Host fields and absolute-form targets
+// ParseAuthority reads host[:port] as Host fields and absolute-form targets
 // have it (RFC 9110 section 7.2) into the form that Target promises. Narrower
 // than RFC 3986 on purpose: no userinfo, no percent-encoding, no sub-delims,
 // no IPvFuture, because stages and upstreams read these in different ways.
-func splitAuthority(s string) (host, port string, err error) {
+func ParseAuthority(s string) (host, port string, err error) {
 	if s != "" && s[0] == '[' {
 		return splitIPv6(s)
 	}

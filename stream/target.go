@@ -39,7 +39,7 @@ func ParseTarget(scheme, method, raw, hostField string) (Target, *Fault) {
 	t := Target{Scheme: scheme}
 	if hostField != "" {
 		var err error
-		if t.Host, t.Port, err = splitAuthority(hostField); err != nil {
+		if t.Host, t.Port, err = ParseAuthority(hostField); err != nil {
 			return Target{}, Faultf(RequestMalformed, RetryNever, "Host field: %w", err)
 		}
 	}
@@ -84,7 +84,7 @@ func (t *Target) takeAuthority(raw, hostField string) (rest string, f *Fault) {
 	if end < 0 {
 		end = len(rest)
 	}
-	host, port, err := splitAuthority(rest[:end])
+	host, port, err := ParseAuthority(rest[:end])
 	if err != nil {
 		return "", Faultf(RequestMalformed, RetryNever, "authority of the request target: %w", err)
 	}
