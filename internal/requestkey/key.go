@@ -1,0 +1,131 @@
+// Package requestkey names one value of a request, as the document writes it:
+//
+//	header:NAME   the header field; several fields of the name are joined with ", "
+//	cookie:NAME   the first cookie of the name
+//	query:NAME    the first query parameter of the name, decoded
+//	client        the address of the client
+//
+// Splits, limits and balancers take their keys from here, so that one word in
+// the document means the same value everywhere. Values that make up one key
+// together are joined by [Append], which keeps them apart by their lengths.
+package requestkey
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/weirproxy/weir/stream"
+)
+
+type source uint8
+
+const (
+	none source = iota
+	header
+	cookie
+	query
+	client
+)
+
+var prefixes = [...]struct {
+	text   string
+	source source
+}{
+	{"header:", header},
+	{"cookie:", cookie},
+	{"query:", query},
+}
+
+// Key names one value of a request. The zero Key names none.
+type Key struct {
+	source source
+	name   string
+}
+
+// Parse reads a key as the document writes it.
+func Parse(text string) (Key, error) {
+	if text == "client" {
+		return Key{source: client}, nil
+	}
+	for _, p := range prefixes {
+		name, found := strings.CutPrefix(text, p.text)
+		if !found {
+			continue
+		}
+		if name == "" {
+			return Key{}, fmt.Errorf("key %q has no name; write %sNAME", text, p.text)
+		}
+		if p.source != query && !isToken(name) {
+			return Key{}, fmt.Errorf("key %q: %q is not a name that a %s can have", text, name, strings.TrimSuffix(p.text, ":"))
+		}
+		return Key{source: p.source, name: name}, nil
+	}
+	return Key{}, fmt.Errorf("key %q is not known; use header:NAME, cookie:NAME, query:NAME or client", text)
+}
+
+// IsZero tells whether the key names nothing.
+func (k Key) IsZero() bool { return k.source == none }
+
+// String is the key as the document writes it.
+func (k Key) String() string {
+	if k.source == client {
+		return "client"
+	}
+	for _, p := range prefixes {
+		if p.source == k.source {
+			return p.text + k.name
+		}
+	}
+	return ""
+}
+
+// Of is the value in req; ok is false when req has none. It allocates for
+// client, for repeated headers and for escaped query parameters; AppendTo does
+// not for client.
+func (k Key) Of(req *stream.Request) (value string, ok bool) {
+	switch k.source {
+	case header:
+		return Header(&req.Header, k.name)
+	case cookie:
+		return Cookie(&req.Header, k.name)
+	case query:
+		return req.Target.QueryGet(k.name)
+	case client:
+		if !req.Client.IsValid() {
+			return "", false
+		}
+		return Client(req).String(), true
+	}
+	return "", false
+}
+
+// AppendTo appends the value in req to dst as it is, without its length.
+func (k Key) AppendTo(dst []byte, req *stream.Request) (_ []byte, ok bool) {
+	if k.source == client {
+		if !req.Client.IsValid() {
+			return dst, false
+		}
+		return Client(req).AppendTo(dst), true
+	}
+	value, ok := k.Of(req)
+	return append(dst, value...), ok
+}
+
+// Client is the address of the client in the one form in which addresses are
+// compared: an IPv4 address that came mapped into IPv6 is an IPv4 address, and
+// no zone is left.
+func Client(req *stream.Request) netip.Addr { return req.Client.Unmap().WithZone("") }
+
+// Header is the value of a header field; the values of several fields of the
+// name are joined with ", " (RFC 9110 section 5.3).
+func Header(h *stream.Header, name string) (value string, ok bool) {
+	switch h.Count(name) {
+	case 0:
+		return "", false
+	case 1:
+		return h.Get(name)
+	}
+	var room [8]string
+	return strings.Join(h.Values(room[:0], name), ", "), true
+}
