@@ -39,7 +39,7 @@ type Endpoint struct {
 	// Address is host:port or unix:/path.
 	Address string `yaml:"address" json:"address" required:"true"`
 	// Weight is its share relative to the others.
-	Weight int `yaml:"weight" json:"weight"`
+	Weight int `yaml:"weight" json:"weight" max:"1000000"`
 }
 
 // DNS finds endpoints by SRV records.
@@ -85,19 +85,19 @@ type ClusterTLS struct {
 // ClusterLimits bound what the cluster is asked to do at once.
 type ClusterLimits struct {
 	// MaxConnections is the largest number of open connections, idle included.
-	MaxConnections int `yaml:"max_connections" json:"max_connections"`
+	MaxConnections int `yaml:"max_connections" json:"max_connections" min:"1"`
 	// MaxRequests is the largest number of requests under way.
-	MaxRequests int `yaml:"max_requests" json:"max_requests"`
+	MaxRequests int `yaml:"max_requests" json:"max_requests" min:"1"`
 	// MaxHeaderCount is the largest number of header fields of a response.
-	MaxHeaderCount int `yaml:"max_header_count" json:"max_header_count"`
+	MaxHeaderCount int `yaml:"max_header_count" json:"max_header_count" min:"1"`
 	// MaxHeaderBytes is the largest size of a response head.
-	MaxHeaderBytes Size `yaml:"max_header_bytes" json:"max_header_bytes"`
+	MaxHeaderBytes Size `yaml:"max_header_bytes" json:"max_header_bytes" min:"1"`
 }
 
 // RetryBudget bounds the retries of all routes together.
 type RetryBudget struct {
 	// Ratio is the share of requests that may be retried, 0 to 1.
-	Ratio float64 `yaml:"ratio" json:"ratio"`
+	Ratio float64 `yaml:"ratio" json:"ratio" max:"1"`
 	// MinPerSecond may be retried in any case.
 	MinPerSecond int `yaml:"min_per_second" json:"min_per_second"`
 }
@@ -130,9 +130,9 @@ type HealthCheck struct {
 	// Timeout is the longest time for one check.
 	Timeout Duration `yaml:"timeout" json:"timeout"`
 	// Healthy is how many good checks in a row bring an endpoint back.
-	Healthy int `yaml:"healthy" json:"healthy"`
+	Healthy int `yaml:"healthy" json:"healthy" min:"1"`
 	// Unhealthy is how many bad checks in a row take an endpoint out.
-	Unhealthy int `yaml:"unhealthy" json:"unhealthy"`
+	Unhealthy int `yaml:"unhealthy" json:"unhealthy" min:"1"`
 }
 
 // Ejection takes out endpoints that fail real requests.
@@ -146,7 +146,7 @@ type Ejection struct {
 	Max Duration `yaml:"max" json:"max"`
 	// MaxShare is the largest share of endpoints out at once, 0 to 1; one is
 	// always allowed when there is more than one endpoint.
-	MaxShare float64 `yaml:"max_share" json:"max_share"`
+	MaxShare float64 `yaml:"max_share" json:"max_share" max:"1"`
 }
 
 func (e *Endpoint) fromText(address string) { e.Address = address }

@@ -136,10 +136,14 @@ func (d *decoder) decode(t *tree, v reflect.Value, key string, r rule) bool {
 }
 
 func (d *decoder) structure(t *tree, v reflect.Value, key string) bool {
-	if t.kind != mapping {
-		return d.fail(t, "write its fields as key: value", "%s is a mapping, and %s stands here", key, t.noun())
-	}
 	fields := d.fields(v.Type())
+	if t.kind != mapping {
+		noun := t.noun()
+		if t.kind == scalar && holdsSecret(v.Type()) {
+			noun = "a text" // it may be the secret
+		}
+		return d.fail(t, "write its fields as key: value", "%s is a mapping, and %s stands here", key, noun)
+	}
 	ok := d.unrepeated(t)
 	for i := range t.entries {
 		e := &t.entries[i]
@@ -211,8 +215,12 @@ func (d *decoder) required(t *tree, v reflect.Value, key string, fields []fieldI
 
 func (d *decoder) slice(t *tree, v reflect.Value, key string, r rule) bool {
 	if t.kind != list {
+		noun := t.noun()
+		if t.kind == scalar && holdsSecret(v.Type()) {
+			noun = "a text"
+		}
 		return d.fail(t, "write it as [a, b], or each on a line that begins with \"- \"",
-			"%s is a list, and %s stands here", key, t.noun())
+			"%s is a list, and %s stands here", key, noun)
 	}
 	items, ok := reflect.MakeSlice(v.Type(), len(t.items), len(t.items)), true
 	for i, item := range t.items {
@@ -269,6 +277,24 @@ func (d *decoder) filter(t *tree, f *Filter) bool {
 	return true
 }
 
+// holdsSecret tells whether a value of the type has a secret in it.
+func holdsSecret(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return holdsSecret(t.Elem())
+	case reflect.Struct:
+		if t == reflect.TypeFor[Secret]() {
+			return true
+		}
+		for _, f := range fieldsOf(t) {
+			if holdsSecret(t.Field(f.index).Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // secret never repeats what stands there: it may be the secret itself.
 func (d *decoder) secret(t *tree, s *Secret, key string) bool {
 	const fix = "refer to it: {file: PATH} or {env: NAME}"
@@ -277,6 +303,12 @@ func (d *decoder) secret(t *tree, s *Secret, key string) bool {
 	}
 	if t.kind == scalar {
 		return d.fail(t, fix, "%s must not stand in the document itself", key)
+	}
+	for i := range t.entries {
+		if e := &t.entries[i]; e.key != "file" && e.key != "env" {
+			d.report(e.line, e.col, key+" has a field that is neither file nor env", fix)
+			return false
+		}
 	}
 	if !d.structure(t, reflect.ValueOf(s).Elem(), key) {
 		return false

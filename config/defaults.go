@@ -3,6 +3,8 @@ package config
 import (
 	"reflect"
 	"time"
+
+	"github.com/weirproxy/weir/internal/logline"
 )
 
 // Every default of the document is in this file and nowhere else. "Sheet" is
@@ -29,7 +31,7 @@ func (a *Admin) SetDefaults() { a.Address = "127.0.0.1:9901" }
 // SetDefaults: each request is one line of JSON.
 func (a *AccessLog) SetDefaults() {
 	a.To, a.Format, a.Sample = "stdout", "json", 1
-	a.Template = "{time} {client} {method} {host}{path} {status} {duration} {fault}"
+	a.Template = logline.DefaultTemplate
 }
 
 // SetDefaults: an unbounded number of series is the most frequent way in which

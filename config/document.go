@@ -1,3 +1,8 @@
+// Package config is the document that people write, as Go types: the comments
+// of the fields are the reference, their tags the rules, defaults.go the
+// defaults. It reads YAML and JSON strictly, with the place of every problem,
+// and writes both. It is the only package that knows the YAML library, and it
+// knows nothing of what the proxy makes of a document.
 package config
 
 // Document is everything that people write: the union of all files given.
@@ -54,12 +59,12 @@ type AccessLog struct {
 	// on SIGUSR1 and when it was moved away.
 	To string `yaml:"to" json:"to"`
 	// Format is json or text.
-	Format string `yaml:"format" json:"format"`
+	Format string `yaml:"format" json:"format" enum:"json,text"`
 	// Template is the line of the text format, with {field} placeholders.
 	Template string `yaml:"template" json:"template"`
 	// Sample is the share of requests logged, 0 to 1. Requests that match
 	// always are logged whatever the sample says.
-	Sample float64 `yaml:"sample" json:"sample"`
+	Sample float64 `yaml:"sample" json:"sample" max:"1"`
 	// Always names what is logged regardless of sample.
 	Always LogFilter `yaml:"always" json:"always"`
 	// Only, when set, logs nothing but what it names.
@@ -82,7 +87,7 @@ type LogFilter struct {
 type Metrics struct {
 	// MaxSeries is the largest number of label sets per metric; the rest is
 	// folded into route or cluster "other".
-	MaxSeries int `yaml:"max_series" json:"max_series"`
+	MaxSeries int `yaml:"max_series" json:"max_series" min:"1"`
 }
 
 // Redact names what no output may show.

@@ -31,7 +31,7 @@ type ListenerTLS struct {
 	// ClientCertificate says whether clients show a certificate.
 	ClientCertificate ClientCertificate `yaml:"client_certificate" json:"client_certificate"`
 	// MaxHandshakes is how many handshakes may be under way at once.
-	MaxHandshakes int `yaml:"max_handshakes" json:"max_handshakes"`
+	MaxHandshakes int `yaml:"max_handshakes" json:"max_handshakes" min:"1"`
 }
 
 // Certificate is a certificate chain with its key.
@@ -54,15 +54,16 @@ type ClientCertificate struct {
 // ListenerLimits bound what clients may take.
 type ListenerLimits struct {
 	// MaxConnections is the largest number of open connections.
-	MaxConnections int `yaml:"max_connections" json:"max_connections"`
-	// MaxConnectionsPerClient counts per client address (IPv6: per /64).
+	MaxConnections int `yaml:"max_connections" json:"max_connections" min:"1"`
+	// MaxConnectionsPerClient counts per client address (IPv6: per /64); 0: no
+	// limit.
 	MaxConnectionsPerClient int `yaml:"max_connections_per_client" json:"max_connections_per_client"`
 	// MaxHeaderCount is the largest number of header fields of a request.
-	MaxHeaderCount int `yaml:"max_header_count" json:"max_header_count"`
+	MaxHeaderCount int `yaml:"max_header_count" json:"max_header_count" min:"1"`
 	// MaxHeaderBytes is the largest size of a request head.
-	MaxHeaderBytes Size `yaml:"max_header_bytes" json:"max_header_bytes"`
+	MaxHeaderBytes Size `yaml:"max_header_bytes" json:"max_header_bytes" min:"1"`
 	// MaxURIBytes is the largest size of a request target.
-	MaxURIBytes Size `yaml:"max_uri_bytes" json:"max_uri_bytes"`
+	MaxURIBytes Size `yaml:"max_uri_bytes" json:"max_uri_bytes" min:"1"`
 	// MaxBodyBytes is the largest size of a request body; 0: no limit.
 	MaxBodyBytes Size `yaml:"max_body_bytes" json:"max_body_bytes"`
 	// MaxRequests is how many requests a connection may carry; 0: no limit.

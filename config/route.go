@@ -11,7 +11,7 @@ type Route struct {
 	// Match are the conditions; all of them must hold.
 	Match Match `yaml:"match" json:"match"`
 	// Priority comes before every other rule of precedence; higher wins.
-	Priority int `yaml:"priority" json:"priority"`
+	Priority int `yaml:"priority" json:"priority" min:"-1000000" max:"1000000"`
 	// ClientCertificate: require refuses, with 421 or 403, requests from
 	// connections that showed no verified certificate.
 	ClientCertificate string `yaml:"client_certificate" json:"client_certificate" enum:"any,require"`
@@ -89,7 +89,7 @@ type Target struct {
 	// Cluster is the name of a cluster.
 	Cluster string `yaml:"cluster" json:"cluster" required:"true"`
 	// Weight is its share, relative to the sum of all weights; 0: no traffic.
-	Weight int `yaml:"weight" json:"weight"`
+	Weight int `yaml:"weight" json:"weight" max:"1000000"`
 }
 
 // Split keeps a client on its side of a weighted split.
@@ -113,13 +113,13 @@ type Rewrite struct {
 // Redirect answers with another location.
 type Redirect struct {
 	// Status is 301, 302, 303, 307 or 308.
-	Status int `yaml:"status" json:"status"`
+	Status int `yaml:"status" json:"status" enum:"301,302,303,307,308"`
 	// Scheme replaces the scheme.
 	Scheme string `yaml:"scheme" json:"scheme,omitempty" enum:",http,https"`
 	// Host replaces the host.
 	Host string `yaml:"host" json:"host,omitempty"`
 	// Port replaces the port.
-	Port int `yaml:"port" json:"port,omitempty"`
+	Port int `yaml:"port" json:"port,omitempty" max:"65535"`
 	// Prefix replaces the part of the path that match.path.prefix took.
 	Prefix *string `yaml:"prefix" json:"prefix,omitempty"`
 	// Path replaces the whole path.
@@ -131,7 +131,7 @@ type Redirect struct {
 // Respond answers from the document itself.
 type Respond struct {
 	// Status is the status code, 200 to 599.
-	Status int `yaml:"status" json:"status"`
+	Status int `yaml:"status" json:"status" min:"200" max:"599"`
 	// Body is the content.
 	Body string `yaml:"body" json:"body"`
 	// ContentType is the type of the content.
@@ -141,7 +141,7 @@ type Respond struct {
 // Retry says when another attempt is made.
 type Retry struct {
 	// Attempts is the largest number of attempts, the first included; 1: never retry.
-	Attempts int `yaml:"attempts" json:"attempts"`
+	Attempts int `yaml:"attempts" json:"attempts" min:"1" max:"10"`
 	// On are the conditions: connect, reset, timeout (per try), and status
 	// codes or classes (503, 5xx).
 	On []string `yaml:"on" json:"on"`

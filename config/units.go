@@ -66,6 +66,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	if strings.HasPrefix(s, "-") {
 		return &textError{quote(s) + " is negative", durationFix}
 	}
+	if s == "" || s[0] == '+' {
+		return &textError{quote(s) + " is not a duration", durationFix}
+	}
 	days, rest, found := strings.Cut(s, "d")
 	if !found {
 		days, rest = "0", s
@@ -75,7 +78,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 		return &textError{quote(s) + " is not a duration", durationFix}
 	}
 	total := time.Duration(n) * day
-	if rest != "" {
+	if rest != "" && (!found || rest != "0") {
 		part, err := time.ParseDuration(rest)
 		if err != nil || part < 0 || part > math.MaxInt64-total {
 			return &textError{quote(s) + " is not a duration", durationFix}
@@ -117,7 +120,7 @@ type sizeUnit struct {
 func (s *Size) UnmarshalText(text []byte) error {
 	t := string(text)
 	digits := len(t) - len(strings.TrimLeft(t, "0123456789"))
-	number, unit := t[:digits], strings.TrimSpace(t[digits:])
+	number, unit := t[:digits], strings.TrimPrefix(t[digits:], " ")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if errors.Is(err, strconv.ErrRange) {
 		return &textError{quote(t) + " is too large", sizeFix}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -42,7 +43,57 @@ func readTrees(file string, content []byte, report complain) ([]*tree, bool) {
 			return nil, false
 		}
 	}
+	if bytes.Contains(content, []byte(`\/`)) || bytes.Contains(content, []byte(`\u`)) {
+		content = escapesOfJSON(content)
+	}
 	return readYAML(content, report)
+}
+
+// escapesOfJSON rewrites the two escapes of JSON that the YAML library refuses:
+// \/ and pairs of surrogates. What is not JSON is left alone.
+func escapesOfJSON(content []byte) []byte {
+	if !json.Valid(content) {
+		return content
+	}
+	out := make([]byte, 0, len(content))
+	for i := 0; i < len(content); {
+		switch {
+		case content[i] != '\\':
+			out = append(out, content[i])
+			i++
+		case content[i+1] == '/':
+			out = append(out, '/')
+			i += 2
+		case content[i+1] == 'u':
+			r, n := utf16Escape(content[i:])
+			out = fmt.Appendf(out, "\\U%08x", r)
+			i += n
+		default:
+			out = append(out, content[i], content[i+1])
+			i += 2
+		}
+	}
+	return out
+}
+
+// utf16Escape reads the \uXXXX that text, valid JSON, begins with, or the two
+// of a pair. A half of a pair alone is the replacement character.
+func utf16Escape(text []byte) (r rune, n int) {
+	r = hex4(text)
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if len(text) >= 12 && text[6] == '\\' && text[7] == 'u' {
+		if pair := utf16.DecodeRune(r, hex4(text[6:])); pair != utf8.RuneError {
+			return pair, 12
+		}
+	}
+	return utf8.RuneError, 6
+}
+
+func hex4(escape []byte) rune {
+	n, _ := strconv.ParseUint(string(escape[2:6]), 16, 16)
+	return rune(n)
 }
 
 func readYAML(content []byte, report complain) (trees []*tree, ok bool) {
