@@ -31,21 +31,26 @@ const maxCandidates = 100
 // for people, not for the path of a request.
 func (t *Table) Explain(req *stream.Request) []Candidate {
 	near, others := t.near(req.Target.Host)
-	winner := t.Find(req)
-	at := slices.IndexFunc(near, func(s standing) bool { return &s.route.entry == winner })
-	list := make([]Candidate, 0, min(len(near), maxCandidates)+1)
-	for i, s := range near {
-		if len(list) >= maxCandidates || at >= maxCandidates && len(list) == maxCandidates-1 && i != at {
-			continue // the last line is kept for the winner
-		}
-		c := Candidate{Entry: &s.route.entry, Host: s.host, Won: i == at}
+	entry := t.Find(req)
+	won := slices.IndexFunc(near, func(s standing) bool { return &s.route.entry == entry })
+	var winner *standing
+	if won >= 0 {
+		winner = &near[won]
+	}
+	shown := near[:min(len(near), maxCandidates)]
+	if won >= maxCandidates { // the last line is kept for the winner
+		shown = append(slices.Clone(near[:maxCandidates-1]), *winner)
+	}
+	list := make([]Candidate, 0, len(shown)+1)
+	for _, s := range shown {
+		c := Candidate{Entry: &s.route.entry, Host: s.host, Won: winner != nil && s.route == winner.route}
 		if !c.Won {
-			c.Why = loss(s, at, near, req)
+			c.Why = loss(s, winner, req)
 		}
 		list = append(list, c)
 	}
-	if note := omission(others, len(near)-len(list)); note.Omitted > 0 {
-		list = append(list, note)
+	if left := others + len(near) - len(shown); left > 0 {
+		list = append(list, omission(others, len(near)-len(shown)))
 	}
 	return list
 }
@@ -125,8 +130,8 @@ func isNear(pattern, host string) bool {
 	return p == h || strings.HasSuffix(h, "."+p) || strings.HasSuffix(p, "."+h)
 }
 
-// loss is why s did not win over near[at]; at is negative when nothing won.
-func loss(s standing, at int, near []standing, req *stream.Request) string {
+// loss is why s did not win; winner is nil when nothing did.
+func loss(s standing, winner *standing, req *stream.Request) string {
 	if !hostHolds(s.host, req.Target.Host) {
 		return fmt.Sprintf("host %s is not %s", orNone(req.Target.Host), s.host)
 	}
@@ -136,11 +141,11 @@ func loss(s standing, at int, near []standing, req *stream.Request) string {
 	if why := s.route.refusal(req); why != "" {
 		return why
 	}
-	if at < 0 { // Find and refusal disagree: a defect, and people should see it
+	if winner == nil { // then Find and refusal disagree: a defect, and people should see it
 		return "every condition holds"
 	}
-	_, why := precedence(near[at], s)
-	return fmt.Sprintf("loses to route %s: %s", near[at].route.name, why)
+	_, why := precedence(*winner, s)
+	return fmt.Sprintf("loses to route %s: %s", winner.route.name, why)
 }
 
 func orNone(s string) string {
@@ -216,7 +221,7 @@ func (c *condition) refusal(req *stream.Request) string {
 	what := sourceNames[c.in] + " " + c.name
 	_, present := c.value(req)
 	switch {
-	case c.absent && !c.not, !c.not && present && c.exact == nil && c.prefix == nil && c.regex == nil:
+	case c.absent && !c.not:
 		return what + " is present"
 	case !present:
 		return what + " is absent"
