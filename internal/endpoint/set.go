@@ -1,7 +1,5 @@
 package endpoint
 
-import "sort"
-
 // maxWeight bounds one weight.
 const maxWeight = 1 << 20
 
@@ -20,6 +18,10 @@ type Set struct {
 	sums    []uint64
 	total   uint64
 	stride  uint64
+	// guide narrows the search for an owner to a few endpoints: those of ticket
+	// t lie from guide[t>>shift] to guide[t>>shift+1].
+	guide []uint32
+	shift uint
 }
 
 // NewSet is the set of these endpoints with the weights they have now.
@@ -39,8 +41,24 @@ func NewSet(endpoints []*Endpoint) *Set {
 	s.stride = 1
 	if s.sums != nil {
 		s.stride = golden(s.total)
+		s.buildGuide()
 	}
 	return s
+}
+
+// buildGuide makes about as many entries as there are endpoints.
+func (s *Set) buildGuide() {
+	for s.total>>s.shift > uint64(2*len(s.picked)) {
+		s.shift++
+	}
+	s.guide = make([]uint32, s.total>>s.shift+2)
+	at := 0
+	for k := range s.guide {
+		for at < len(s.sums)-1 && s.sums[at] <= uint64(k)<<s.shift {
+			at++
+		}
+		s.guide[k] = uint32(at)
+	}
 }
 
 // deal computes sums from the smallest whole weights of the same proportions,
@@ -109,7 +127,15 @@ func (s *Set) Owner(ticket uint64) int {
 	if s.sums == nil {
 		return int(ticket)
 	}
-	return sort.Search(len(s.sums), func(i int) bool { return s.sums[i] > ticket })
+	low, high := s.guide[ticket>>s.shift], s.guide[ticket>>s.shift+1]
+	for low < high {
+		if mid := (low + high) / 2; s.sums[mid] > ticket {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return int(low)
 }
 
 // Turn is the endpoint whose turn it is in a smooth weighted rotation: over
