@@ -29,7 +29,15 @@ type Document struct {
 	// who has their last good version keeps it.
 	Broken []BrokenObject `yaml:"-" json:"-"`
 
-	parts map[string]Pos // the parts that are not lists, where they were written; nil: a tool made the document
+	parts map[string]Origin // the parts that are not lists, where they were written; nil: a tool made the document
+}
+
+// At is the place of a path in a part that is not a list ("admin.address"), or
+// of the nearest part of it that was written; the zero Pos when none was.
+func (d *Document) At(path string) Pos {
+	part, rest := firstStep(path)
+	origin := d.parts[part]
+	return origin.At(rest)
 }
 
 // BrokenObject is an object that was written and could not be read.

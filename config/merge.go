@@ -12,7 +12,7 @@ import (
 // documents.
 func Merge(documents ...*Document) (*Document, Problems) {
 	out := Default[Document]()
-	out.parts = map[string]Pos{}
+	out.parts = map[string]Origin{}
 	m := &merger{out: &out, first: map[objectKey]Pos{}, twice: map[objectKey]bool{}, broken: map[objectKey]bool{}}
 	for _, d := range documents {
 		if d != nil {
@@ -104,7 +104,7 @@ func (m *merger) parts(d *Document) {
 	defaults := reflect.ValueOf(Default[Document]())
 	for _, f := range fieldsOf(from.Type()) {
 		part := from.Field(f.index)
-		pos, written := d.parts[f.key]
+		origin, written := d.parts[f.key]
 		if d.parts == nil { // made by a tool: a part that is not zero counts as written
 			written = !part.IsZero()
 		}
@@ -113,15 +113,15 @@ func (m *merger) parts(d *Document) {
 		}
 		first, again := m.out.parts[f.key]
 		if !again {
-			m.out.parts[f.key] = pos
+			m.out.parts[f.key] = origin
 			to.Field(f.index).Set(part)
 			continue
 		}
 		to.Field(f.index).Set(defaults.Field(f.index))
-		m.out.Broken = append(m.out.Broken, BrokenObject{Kind: f.key, Pos: first})
+		m.out.Broken = append(m.out.Broken, BrokenObject{Kind: f.key, Pos: first.Pos})
 		m.problems = append(m.problems, Problem{
-			Pos: pos, Severity: Error, Object: f.key,
-			What: fmt.Sprintf("%s stands here a second time, first at %v", f.key, first),
+			Pos: origin.Pos, Severity: Error, Object: f.key,
+			What: fmt.Sprintf("%s stands here a second time, first at %v", f.key, first.Pos),
 			Fix:  "write all of it in one place",
 		})
 	}

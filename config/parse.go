@@ -79,7 +79,7 @@ func (p *parser) sorted() Problems {
 // rest all the same.
 func (p *parser) document(t *tree) *Document {
 	d := Default[Document]()
-	d.parts = map[string]Pos{}
+	d.parts = map[string]Origin{}
 	if t.null() { // an empty file, or comments only
 		return &d
 	}
@@ -116,7 +116,7 @@ func (p *parser) part(e *entry, d *Document, fields []fieldInfo) bool {
 	p.object = e.key
 	defer func() { p.object = "" }()
 	pos := Pos{File: p.file, Line: int(e.line), Col: int(e.col)}
-	d.parts[e.key] = pos
+	d.parts[e.key] = Origin{Pos: pos, fields: places(e.value, p.words)}
 	target := reflect.ValueOf(d).Elem().Field(fields[at].index)
 	fresh := reflect.New(target.Type()).Elem()
 	setDefaults(fresh)
