@@ -1,0 +1,31 @@
+// Package chain folds the filters of a route around what serves it.
+package chain
+
+import (
+	"fmt"
+
+	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/stream"
+)
+
+// Bound is a filter with its settings, as its Decode returned them.
+type Bound struct {
+	Definition filter.Definition
+	Settings   any
+}
+
+// Build makes the filters, the last first, each around the next; last is what
+// stands behind all of them. With no filters it is last itself.
+func Build(filters []Bound, env filter.Env, last stream.Service) (stream.Service, error) {
+	service := last
+	for i := len(filters) - 1; i >= 0; i-- {
+		b := &filters[i]
+		built, err := b.Definition.Build(b.Settings, env, service)
+		if err != nil {
+			return nil, fmt.Errorf("route %s: filter %s, number %d of the list: %w",
+				env.Route.Name, b.Definition.Name, i+1, err)
+		}
+		service = built
+	}
+	return service, nil
+}
