@@ -59,14 +59,14 @@ func prefer(wanted *[numFormats]preference, media string, position int) bool {
 		return true // an empty list element, RFC 9110 section 5.6.1.2
 	}
 	name, params, _ := strings.Cut(media, ";")
-	quality, ok := quality(params)
+	weight, ok := quality(params)
 	name = strings.TrimRight(name, " \t")
 	kind, sub, slash := strings.Cut(name, "/")
 	if !ok || !slash || kind == "" || sub == "" || strings.ContainsAny(sub, "/ \t") {
 		return false
 	}
 	for format := range wanted {
-		p := preference{quality: quality, position: position, exact: matches(format, kind, sub)}
+		p := preference{quality: weight, position: position, exact: matches(format, kind, sub)}
 		if p.exact > wanted[format].exact { // the most exact range decides
 			wanted[format] = p
 		}

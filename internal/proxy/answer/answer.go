@@ -28,8 +28,8 @@ type Stats struct {
 	Broken atomic.Int64 // stages that returned neither or both of response and error
 }
 
-// Answer is the stage.
-type Answer struct {
+// Stage is the answer stage.
+type Stage struct {
 	next  stream.Service
 	log   *slog.Logger
 	pages [stream.NumKinds]page
@@ -37,8 +37,8 @@ type Answer struct {
 }
 
 // New makes the stage around next.
-func New(next stream.Service, cfg Config) *Answer {
-	a := &Answer{next: next, log: cfg.Log}
+func New(next stream.Service, cfg Config) *Stage {
+	a := &Stage{next: next, log: cfg.Log}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
@@ -49,12 +49,12 @@ func New(next stream.Service, cfg Config) *Answer {
 }
 
 // Stats is what has been counted so far.
-func (a *Answer) Stats() *Stats { return &a.stats }
+func (a *Stage) Stats() *Stats { return &a.stats }
 
 // Serve answers with what is below, or with a response made from its fault.
 // The one error it returns is the fault of a client that is gone: nothing is
 // to be sent then.
-func (a *Answer) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
+func (a *Stage) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	resp, f := a.serve(ctx, req)
 	if f == nil {
 		return resp, nil
@@ -68,7 +68,7 @@ func (a *Answer) Serve(ctx context.Context, req *stream.Request) (*stream.Respon
 // Respond makes the response for a fault and notes both in req.Exchange; the
 // codec asks it directly for requests that it could not read. It is nil when
 // nothing is to be sent. Of req only Method, Header, ID and Exchange are used.
-func (a *Answer) Respond(req *stream.Request, f *stream.Fault) *stream.Response {
+func (a *Stage) Respond(req *stream.Request, f *stream.Fault) *stream.Response {
 	p := &a.pages[f.Kind]
 	req.Exchange.Fault, req.Exchange.Status = f, p.status
 	if p.status == 0 {
@@ -94,7 +94,7 @@ func (a *Answer) Respond(req *stream.Request, f *stream.Fault) *stream.Response 
 
 // serve holds what is below to its contract: a response, or a fault, and no
 // panic.
-func (a *Answer) serve(ctx context.Context, req *stream.Request) (resp *stream.Response, f *stream.Fault) {
+func (a *Stage) serve(ctx context.Context, req *stream.Request) (resp *stream.Response, f *stream.Fault) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			resp, f = nil, a.panicked(req, cause)
@@ -121,7 +121,7 @@ func (a *Answer) serve(ctx context.Context, req *stream.Request) (resp *stream.R
 	return nil, f
 }
 
-func (a *Answer) panicked(req *stream.Request, cause any) *stream.Fault {
+func (a *Stage) panicked(req *stream.Request, cause any) *stream.Fault {
 	a.stats.Panics.Add(1)
 	a.log.Error("panic while serving a request; it is answered with 500",
 		"request_id", req.ID, "route", req.Exchange.Route.Name, "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))

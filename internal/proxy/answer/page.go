@@ -2,7 +2,6 @@ package answer
 
 import (
 	"html"
-	"net/http"
 	"strconv"
 
 	"github.com/weirproxy/weir/stream"
@@ -59,6 +58,15 @@ var meanings = [stream.NumKinds]meaning{
 	stream.ResponseTruncated: {502, "http_response_incomplete", "The answer of the service is incomplete."},
 }
 
+// phrases name the statuses above (RFC 9110 section 15, RFC 6585).
+var phrases = map[int]string{
+	400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout",
+	413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed", 421: "Misdirected Request",
+	429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+	501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+	505: "HTTP Version Not Supported",
+}
+
 // The formats of a body.
 const (
 	plain = iota
@@ -87,7 +95,7 @@ var frames = [numFormats]struct{ limit, limitEnd, id, idEnd, end string }{
 
 func newPage(kind stream.Kind) page {
 	m := meanings[kind]
-	title := strconv.Itoa(m.status) + " " + http.StatusText(m.status)
+	title := strconv.Itoa(m.status) + " " + phrases[m.status]
 	return page{
 		status: m.status,
 		// Kinds and errors are words, so neither needs the escapes of a string

@@ -41,8 +41,8 @@ type Stats struct {
 // same proxy twice on purpose, none this often.
 const maxOwnVia = 10
 
-// Entry is the stage.
-type Entry struct {
+// Stage is the entry stage.
+type Stage struct {
 	next  stream.Service
 	cfg   Config
 	via   [stream.HTTP3 + 1]string // the field to add, by protocol
@@ -50,8 +50,8 @@ type Entry struct {
 }
 
 // New makes the stage around next.
-func New(next stream.Service, cfg Config) *Entry {
-	e := &Entry{next: next, cfg: cfg}
+func New(next stream.Service, cfg Config) *Stage {
+	e := &Stage{next: next, cfg: cfg}
 	e.cfg.Trust = make([]netip.Prefix, len(cfg.Trust))
 	for i, p := range cfg.Trust {
 		e.cfg.Trust[i] = unmapPrefix(p)
@@ -65,14 +65,14 @@ func New(next stream.Service, cfg Config) *Entry {
 }
 
 // Stats is what has been counted so far.
-func (e *Entry) Stats() *Stats { return &e.stats }
+func (e *Stage) Stats() *Stats { return &e.stats }
 
 // Owned tells whether a peer may not write the field as it likes; the codec
 // drops such fields from trailers.
 func Owned(name string) bool { return stream.Owned(name) }
 
 // Serve settles who the client is and passes the request on.
-func (e *Entry) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
+func (e *Stage) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	if e.cfg.Via != "" && ownVias(&req.Header, e.cfg.Via) > maxOwnVia {
 		e.stats.Loops.Add(1)
 		req.Body.Close()
@@ -87,7 +87,7 @@ func (e *Entry) Serve(ctx context.Context, req *stream.Request) (*stream.Respons
 }
 
 // strip removes every owned field that does not pass on as it is.
-func (e *Entry) strip(h *stream.Header, trusted bool) {
+func (e *Stage) strip(h *stream.Header, trusted bool) {
 	fields, first := h.Fields(), 0
 	for first < len(fields) && stream.Owner(&fields[first]) == stream.NotOwned {
 		first++

@@ -36,7 +36,7 @@ func (f *facts) client() netip.Addr {
 }
 
 // read finds out who sent the request and what is to be believed of it.
-func (e *Entry) read(req *stream.Request, f *facts) {
+func (e *Stage) read(req *stream.Request, f *facts) {
 	f.trusted = len(e.cfg.Trust) > 0
 	if remote := req.Conn.Remote; remote.IsValid() {
 		peer := remote.Addr().Unmap().WithZone("")
@@ -115,7 +115,7 @@ func isID(s string) bool {
 	return true
 }
 
-func (e *Entry) trusts(addr netip.Addr) bool {
+func (e *Stage) trusts(addr netip.Addr) bool {
 	for _, p := range e.cfg.Trust {
 		if p.Contains(addr) {
 			return true
@@ -135,7 +135,7 @@ func unmapPrefix(p netip.Prefix) netip.Prefix {
 
 // hop takes the next address of the way, "" included; it returns whether the
 // way goes on behind it.
-func (e *Entry) hop(f *facts, addr netip.Addr, ok bool) (more bool) {
+func (e *Stage) hop(f *facts, addr netip.Addr, ok bool) (more bool) {
 	if !ok || f.n == maxHops {
 		return false
 	}
@@ -146,7 +146,7 @@ func (e *Entry) hop(f *facts, addr netip.Addr, ok bool) (more bool) {
 
 // followList follows X-Forwarded-For from the right: each entry was written by
 // the hop on its right. What is no address ends the way.
-func (e *Entry) followList(h *stream.Header, f *facts) {
+func (e *Stage) followList(h *stream.Header, f *facts) {
 	fields := h.Fields()
 	for i := len(fields) - 1; i >= 0; i-- {
 		if fields[i].ID != stream.XForwardedFor {
@@ -171,7 +171,7 @@ func (e *Entry) followList(h *stream.Header, f *facts) {
 }
 
 // followForwarded does the same for Forwarded (RFC 7239).
-func (e *Entry) followForwarded(h *stream.Header, f *facts) {
+func (e *Stage) followForwarded(h *stream.Header, f *facts) {
 	var last recent
 	for _, field := range h.Fields() {
 		if field.ID == stream.Forwarded {

@@ -11,7 +11,7 @@ import (
 // write puts the settled facts into the request. All text that has to be made
 // is made in one buffer and becomes one string, whose parts the fields are: one
 // allocation per request.
-func (e *Entry) write(req *stream.Request, f *facts) {
+func (e *Stage) write(req *stream.Request, f *facts) {
 	proto := f.proto
 	if proto == "" {
 		proto = "http"
@@ -77,7 +77,7 @@ func (e *Entry) write(req *stream.Request, f *facts) {
 	h.AddID(stream.XRequestID, req.ID)
 }
 
-func (e *Entry) id(f *facts, own string) string {
+func (e *Stage) id(f *facts, own string) string {
 	switch {
 	case f.id != "":
 		return f.id
