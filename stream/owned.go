@@ -89,6 +89,20 @@ func foldOwned(c byte) uint8 {
 	return '-'
 }
 
+// EqualLoose compares two names as the loosest upstreams do: without case, and
+// with every byte that is no letter or digit equal to every other.
+func EqualLoose(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		if foldOwned(a[i]) != foldOwned(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // Owner is who may write a request field. Every spelling counts that an
 // upstream could take for the name: case, "_" or another byte for "-".
 func Owner(f *Field) Ownership {
