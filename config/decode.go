@@ -379,7 +379,7 @@ func (d *decoder) scalar(t *tree, v reflect.Value, key string, r rule) bool {
 func (d *decoder) bounded(t *tree, v reflect.Value, key string, r rule) bool {
 	if r.enum != nil && !slices.Contains(r.enum, t.text) {
 		fix := Suggest(t.text, r.enum)
-		if fix == "" {
+		if fix == "" || isJSONNumber(t.text) {
 			fix = "write one of " + strings.TrimPrefix(strings.Join(r.enum, ", "), ", ")
 		}
 		return d.fail(t, fix, "%s: %s is not known", key, quote(t.text))

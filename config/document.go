@@ -7,6 +7,7 @@ package config
 
 // Document is everything that people write: the union of all files given.
 // Lists are joined over the files; the other parts may stand in one file only.
+// Keys that begin with "x-" mean nothing: they are a place for YAML anchors.
 type Document struct {
 	// Admin is where operators and tools ask a running proxy.
 	Admin Admin `yaml:"admin" json:"admin"`

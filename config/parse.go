@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // maxProblems bounds how many problems of one file are listed.
@@ -108,6 +109,9 @@ func (p *parser) part(e *entry, d *Document, fields []fieldInfo) bool {
 		return readObjects(p, "route", e, &d.Routes, &d.Broken)
 	case "clusters":
 		return readObjects(p, "cluster", e, &d.Clusters, &d.Broken)
+	}
+	if strings.HasPrefix(e.key, "x-") { // a place for anchors, as in Compose files
+		return true
 	}
 	at := slices.IndexFunc(fields, func(f fieldInfo) bool { return f.key == e.key })
 	if at < 0 {

@@ -35,6 +35,7 @@ func Schema(filters map[string]any, comments Comments) ([]byte, error) {
 	root.set("$id", "urn:weirproxy:document:"+strconv.Itoa(Version))
 	root.set("title", "Weir document")
 	root.append(shapeSchema(&shapes[0]))
+	root.set("patternProperties", schema("^x-", true))
 	root.set("$defs", defs)
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)

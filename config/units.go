@@ -78,9 +78,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 		return &textError{quote(s) + " is not a duration", durationFix}
 	}
 	total := time.Duration(n) * day
-	if rest != "" && (!found || rest != "0") {
+	if rest != "" {
 		part, err := time.ParseDuration(rest)
-		if err != nil || part < 0 || part > math.MaxInt64-total {
+		if err != nil || found && rest == "0" || part < 0 || part > math.MaxInt64-total {
 			return &textError{quote(s) + " is not a duration", durationFix}
 		}
 		total += part

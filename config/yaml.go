@@ -15,11 +15,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What a file may cost. 100,000 routes stay below; what an alias names counts
-// as often as it is used, so a few lines cannot stand for millions of nodes.
+// What a file may cost. 100,000 routes stay below. What an alias names counts
+// as often as it is used, and a file may repeat about as much as it writes: a
+// few lines cannot stand for millions of nodes.
 const (
 	maxFileBytes = 16 << 20
 	maxNodes     = 4 << 20
+	maxRepeated  = 100_000 // and one more for each node that is written
 	maxDepth     = 100
 )
 
@@ -182,20 +184,20 @@ func syntaxError(content []byte, err error, report complain) {
 	report(int32(line), int32(len(indent))+1, "this is not YAML: "+what+": "+quote(strings.TrimSpace(text)), "")
 }
 
-// longestSearch bounds the work of firstBadLine, which reads a file once per
-// line at worst.
-const longestSearch = 64 << 10
+// searchBudget bounds, in bytes read, the work of firstBadLine.
+const searchBudget = 4 << 20
 
 // firstBadLine is the line after the longest beginning of the file that reads
-// well. The library's own line is where the surrounding part began.
+// well, or 0 when it is too far from the end. The library's own line is where
+// the surrounding part began.
 func firstBadLine(content []byte) int {
-	if len(content) > longestSearch {
-		return 0
-	}
 	lines := bytes.SplitAfter(content, []byte{'\n'})
 	end := len(content)
-	for n := len(lines); n > 0; n-- {
+	for n, budget := len(lines), searchBudget; n > 0; n-- {
 		end -= len(lines[n-1])
+		if budget -= end; budget < 0 {
+			return 0
+		}
 		var ignored yaml.Node
 		if yaml.Unmarshal(content[:end], &ignored) == nil {
 			return n
@@ -220,7 +222,8 @@ func lineText(content []byte, line int) string {
 type treeReader struct {
 	report complain
 	ok     bool
-	nodes  int
+	nodes  int                  // written
+	repeat int                  // by aliases
 	done   map[*yaml.Node]*tree // anchors; nil while one is being read
 }
 
@@ -250,7 +253,7 @@ func (r *treeReader) read(n *yaml.Node, depth int) *tree {
 		return r.fail(n, "the tag "+quote(n.Tag)+" has no meaning here", "remove it")
 	}
 	if r.nodes++; r.nodes > maxNodes {
-		return r.fail(n, fmt.Sprintf("more than %d values, aliases counted as often as they are used", maxNodes), "split the file")
+		return r.fail(n, fmt.Sprintf("more than %d values", maxNodes), "split the file")
 	}
 	if n.Anchor != "" {
 		r.done[n] = nil
@@ -279,8 +282,8 @@ func (r *treeReader) alias(n *yaml.Node, depth int) *tree {
 	if t == nil {
 		return r.fail(n, "the alias *"+n.Value+" stands inside of what it names", "")
 	}
-	if r.nodes += int(t.size); r.nodes > maxNodes {
-		return r.fail(n, fmt.Sprintf("more than %d values, aliases counted as often as they are used", maxNodes), "use fewer aliases")
+	if r.repeat += int(t.size); r.repeat > maxRepeated+r.nodes {
+		return r.fail(n, fmt.Sprintf("aliases repeat more than %d values", maxRepeated), "use fewer aliases")
 	}
 	if depth+int(t.height) > maxDepth {
 		return r.fail(n, fmt.Sprintf("more than %d levels", maxDepth), "")
