@@ -82,18 +82,6 @@ func Unprintable(cert *x509.Certificate) (name string, found bool) {
 	return "", false
 }
 
-// Covers tells whether one of the names (as Names returns them) covers host,
-// which is lower case. A wildcard stands for exactly one label.
-func Covers(names []string, host string) bool {
-	_, parent, dotted := strings.Cut(host, ".")
-	for _, name := range names {
-		if name == host || dotted && len(name) > 2 && name[:2] == "*." && name[2:] == parent {
-			return true
-		}
-	}
-	return false
-}
-
 // BrokenAt is the place of the first certificate of a chain that the next one
 // did not sign, or -1.
 func BrokenAt(chain []*x509.Certificate) int {

@@ -1,0 +1,88 @@
+package compile
+
+import (
+	"strconv"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/stream"
+)
+
+// index is the path of an item of a list.
+func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// number is what the document counts with.
+type number interface {
+	~int | ~int64
+}
+
+// atLeast refuses a value below least.
+func atLeast[N number](r *config.Report, path string, value, least N) {
+	if value < least {
+		r.Errorf(path, "write "+strconv.FormatInt(int64(least), 10)+" or more", "%s is %d", path, int64(value))
+	}
+}
+
+// unusual warns about a value that protects nothing any more.
+func unusual[N number](r *config.Report, path string, value, most N) {
+	if value > most {
+		r.Warnf(path, "is it a mistake?", "%s is %d, far more than usual (%d)", path, int64(value), int64(most))
+	}
+}
+
+// needed refuses a time of 0 where it would mean a wait without end.
+func needed(r *config.Report, path string, value config.Duration) {
+	if value <= 0 {
+		r.Errorf(path, "write a time, however long", "%s is 0: every wait has a limit", path)
+	}
+}
+
+// checkToken refuses what cannot be a header name or method (RFC 9110 section 5.6.2).
+func checkToken(r *config.Report, path, what, text string) {
+	if !isToken(text) {
+		r.Errorf(path, "write letters, digits and -", "%q is no %s", text, what)
+	}
+}
+
+func isToken(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if !isTokenByte(text[i]) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+func isTokenByte(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	switch c {
+	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
+		return true
+	}
+	return false
+}
+
+// isStatusPattern accepts a code (404) and a class (5xx).
+func isStatusPattern(text string) bool {
+	if len(text) != 3 || text[0] < '1' || text[0] > '5' {
+		return false
+	}
+	if text[1:] == "xx" {
+		return true
+	}
+	_, err := strconv.Atoi(text)
+	return err == nil && text[1] != '+' && text[1] != '-'
+}
+
+// equalAny compares names of header fields.
+func equalAny(name string, ids ...stream.ID) bool {
+	id := stream.Lookup(name)
+	for _, other := range ids {
+		if id == other {
+			return true
+		}
+	}
+	return false
+}

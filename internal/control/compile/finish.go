@@ -1,0 +1,90 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/snapshot"
+)
+
+// snapshot gathers what was chosen, hashes it and numbers it.
+func (c *compiler) snapshot() *snapshot.Snapshot {
+	s := &snapshot.Snapshot{
+		Admin: c.general.admin, AccessLog: c.general.accessLog, Metrics: c.general.metrics,
+		Redact: c.general.redact, Drain: c.general.drain,
+		Listeners: c.listeners.sorted(), Routes: c.routes.sorted(), Clusters: c.clusters.sorted(),
+	}
+	for _, l := range s.Listeners {
+		l.Hash = snapshot.Hash{}
+		l.Hash = hashOf(l)
+	}
+	for _, r := range s.Routes {
+		r.Hash = snapshot.Hash{}
+		r.Hash = hashOf(r)
+	}
+	for _, k := range s.Clusters {
+		k.Hash = snapshot.Hash{}
+		k.Hash = hashOf(k)
+	}
+	s.Hash = hashOf(contentOf(s))
+	s.Number = c.previous.Number
+	if s.Hash != c.previous.Hash {
+		s.Number++
+	}
+	s.Held = c.heldObjects()
+	return s
+}
+
+// content is what the hash of a snapshot is made of.
+type content struct {
+	Admin     config.Admin
+	AccessLog config.AccessLog
+	Metrics   config.Metrics
+	Redact    config.Redact
+	Drain     config.Drain
+	Objects   []snapshot.Hash // in the order of the snapshot; they hold kinds and names
+}
+
+func contentOf(s *snapshot.Snapshot) content {
+	all := content{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Drain: s.Drain}
+	for _, l := range s.Listeners {
+		all.Objects = append(all.Objects, l.Hash)
+	}
+	for _, r := range s.Routes {
+		all.Objects = append(all.Objects, r.Hash)
+	}
+	for _, k := range s.Clusters {
+		all.Objects = append(all.Objects, k.Hash)
+	}
+	return all
+}
+
+// heldObjects lists what is held, each with the problems that say why.
+func (c *compiler) heldObjects() []snapshot.Held {
+	problems := map[string]config.Problems{}
+	for _, p := range c.problems {
+		problems[p.Object] = append(problems[p.Object], p)
+	}
+	var held []snapshot.Held
+	for _, part := range c.general.held {
+		held = append(held, snapshot.Held{Kind: part, Problems: problems[part]})
+	}
+	held = append(held, heldOf(c.listeners, problems)...)
+	held = append(held, heldOf(c.routes, problems)...)
+	return append(held, heldOf(c.clusters, problems)...)
+}
+
+// sortProblems puts the problems in the order of file, line and column; those
+// of one place stay in the order in which they were found.
+func (c *compiler) sortProblems() {
+	slices.SortStableFunc(c.problems, func(a, b config.Problem) int {
+		if d := strings.Compare(a.Pos.File, b.Pos.File); d != 0 {
+			return d
+		}
+		if d := a.Pos.Line - b.Pos.Line; d != 0 {
+			return d
+		}
+		return a.Pos.Col - b.Pos.Col
+	})
+}

@@ -1,0 +1,208 @@
+package compile
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/logline"
+	"github.com/weirproxy/weir/internal/snapshot"
+)
+
+// general is the parts of a document that stand there once.
+type general struct {
+	admin     config.Admin
+	accessLog config.AccessLog
+	metrics   config.Metrics
+	redact    config.Redact
+	drain     config.Drain
+	held      []string
+}
+
+func (c *compiler) compileGeneral() {
+	g := &c.general
+	g.admin, g.accessLog, g.metrics = c.doc.Admin, c.doc.AccessLog, c.doc.Metrics
+	g.redact, g.drain = c.doc.Redact, c.doc.Drain
+	for _, part := range []struct {
+		name  string
+		check func(*config.Report)
+	}{
+		{"admin", c.checkAdmin},
+		{"access_log", c.checkAccessLog},
+		{"metrics", c.checkMetrics},
+		{"redact", c.checkRedact},
+		{"drain", c.checkDrain},
+	} {
+		clean := true
+		part.check(config.NewReport(part.name, c.doc.At, &c.problems).Below(part.name).Watch(&clean))
+		if !clean {
+			g.hold(part.name, c.previous)
+		}
+	}
+}
+
+// hold puts the last good version of a part in its place. At the start, where
+// there is none, the error refuses the whole anyway.
+func (g *general) hold(part string, last *snapshot.Snapshot) {
+	switch part {
+	case "admin":
+		g.admin = last.Admin
+	case "access_log":
+		g.accessLog = last.AccessLog
+	case "metrics":
+		g.metrics = last.Metrics
+	case "redact":
+		g.redact = last.Redact
+	case "drain":
+		g.drain = last.Drain
+	default:
+		return
+	}
+	g.held = append(g.held, part)
+}
+
+// holdUnwritten holds the parts that no readable document writes: they may
+// stand in the one that is unknown.
+func (g *general) holdUnwritten(last *snapshot.Snapshot) {
+	defaults := config.Default[config.Document]()
+	for part, equal := range map[string]bool{
+		"admin":      reflect.DeepEqual(g.admin, defaults.Admin),
+		"access_log": reflect.DeepEqual(g.accessLog, defaults.AccessLog),
+		"metrics":    reflect.DeepEqual(g.metrics, defaults.Metrics),
+		"redact":     reflect.DeepEqual(g.redact, defaults.Redact),
+		"drain":      reflect.DeepEqual(g.drain, defaults.Drain),
+	} {
+		if equal {
+			g.hold(part, last)
+		}
+	}
+}
+
+func (c *compiler) checkAdmin(r *config.Report) {
+	admin := &c.general.admin
+	if admin.Address == "off" {
+		return
+	}
+	place, err := parseListen(admin.Address)
+	if err != nil {
+		r.Errorf("address", "write host:port, unix:/path or off", "admin address %q: %v", admin.Address, err)
+		return
+	}
+	if place.network == "unix" || place.loopback() {
+		return
+	}
+	if !admin.AllowRemote {
+		r.Errorf("address", "write 127.0.0.1, a unix:/path, or allow_remote: true if a firewall protects it",
+			"admin address %q can be reached from other machines, and the admin pages have no login", admin.Address)
+		return
+	}
+	r.Warnf("address", "make sure that only operators reach it",
+		"admin address %q can be reached from other machines, and the admin pages have no login", admin.Address)
+}
+
+// loopback tells whether only this machine reaches the place.
+func (p place) loopback() bool {
+	return p.host == "localhost" || p.addr.IsValid() && p.addr.IsLoopback()
+}
+
+func (c *compiler) checkAccessLog(r *config.Report) {
+	log := &c.general.accessLog
+	if log.To == "" {
+		r.Errorf("to", "write stdout, stderr, off or the path of a file", "access_log.to is empty")
+	}
+	switch log.Format {
+	case "json":
+		if log.Template != "" && log.Template != logline.DefaultTemplate {
+			r.Warnf("template", "write format: text, or remove the template", "the template is not used with format json")
+		}
+	case "text":
+		checkLogTemplate(log.Template, r)
+	}
+	for _, part := range []struct {
+		path   string
+		status []string
+	}{{"always.status", log.Always.Status}, {"only.status", log.Only.Status}} {
+		for i, status := range part.status {
+			if !isStatusPattern(status) {
+				r.Errorf(index(part.path, i), "write a code or a class: 404, 5xx", "%q is no status", status)
+			}
+		}
+	}
+	for i, name := range log.Headers {
+		checkToken(r, index("headers", i), "header name", name)
+	}
+}
+
+func checkLogTemplate(template string, r *config.Report) {
+	if template == "" { // the default one
+		return
+	}
+	if err := logline.Validate(template); err != nil {
+		r.Errorf("template", "", "access_log.%v", err)
+	}
+}
+
+func (c *compiler) checkMetrics(r *config.Report) {
+	unusual(r, "max_series", c.general.metrics.MaxSeries, 1_000_000)
+}
+
+func (c *compiler) checkRedact(r *config.Report) {
+	for i, name := range c.general.redact.Headers {
+		checkToken(r, index("headers", i), "header name", name)
+	}
+	for i, name := range c.general.redact.Query {
+		if name == "" {
+			r.Errorf(index("query", i), "write the name of a parameter", "the name of a query parameter is empty")
+		}
+	}
+}
+
+func (c *compiler) checkDrain(r *config.Report) {
+	if c.general.drain.Grace == 0 {
+		r.Warnf("grace", "write some seconds, so that requests under way end", "grace is 0: a stop cuts every request off")
+	}
+}
+
+// prefixes parses address ranges; an address alone is a range of one.
+func prefixes(r *config.Report, path string, texts []string) []netip.Prefix {
+	var list []netip.Prefix
+	for i, text := range texts {
+		prefix, ok := parsePrefix(text)
+		if !ok {
+			r.Errorf(index(path, i), "write a range like 10.0.0.0/8 or an address", "%q is no address range", text)
+			continue
+		}
+		if masked := prefix.Masked(); masked != prefix {
+			r.Warnf(index(path, i), "write "+masked.String(), "%q has bits set behind its length", text)
+			prefix = masked
+		}
+		list = append(list, prefix)
+	}
+	return list
+}
+
+// parsePrefix reads a range or an address. The IPv6 form of an IPv4 range
+// (::ffff:10.0.0.0/104) is the IPv4 range: clients are compared in that form
+// (CVE-2024-24790).
+func parsePrefix(text string) (netip.Prefix, bool) {
+	if !strings.Contains(text, "/") {
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" {
+			return netip.Prefix{}, false
+		}
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), true
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	if prefix.Addr().Is4In6() {
+		if prefix.Bits() < 96 {
+			return netip.Prefix{}, false
+		}
+		return netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96), true
+	}
+	return prefix, true
+}

@@ -1,0 +1,134 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/weirproxy/weir/config"
+)
+
+// nothingToServe refuses documents without any listener: far more often than a
+// wish they are a file that was just being written, or a mount that failed.
+func (c *compiler) nothingToServe() bool {
+	if len(c.doc.Listeners) > 0 || len(c.doc.Broken) > 0 || len(c.in.Unknown) > 0 {
+		return false
+	}
+	pos := config.Pos{}
+	if len(c.doc.Routes) > 0 {
+		pos = c.doc.Routes[0].Pos
+	} else if len(c.doc.Clusters) > 0 {
+		pos = c.doc.Clusters[0].Pos
+	}
+	fix := `add listeners: [{name: public, address: ":8080"}]`
+	if c.in.Previous != nil {
+		fix += "; until then the last good state stays"
+	}
+	c.problems = append(c.problems, config.Problem{Pos: pos, Severity: config.Error, What: "the documents have no listener", Fix: fix})
+	return true
+}
+
+// checkReferences holds, or refuses, new routes that name what is not there.
+func (c *compiler) checkReferences() {
+	listeners := c.listeners.names()
+	clusters := c.clusters.names()
+	for _, name := range c.routes.fresh() {
+		if !c.routeRefersTo(name, listeners, clusters) {
+			c.routes.hold(name)
+		}
+	}
+}
+
+// routeRefersTo tells whether all that a route refers to is there.
+func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool {
+	route := c.routes.chosen[name]
+	clean := true
+	r := c.routes.report(c, name).Watch(&clean)
+	for i, listener := range route.Spec.Listeners {
+		resolve(c, c.listeners, listener, index("listeners", i), listeners, r)
+	}
+	for i, target := range route.Spec.To {
+		resolve(c, c.clusters, target.Cluster, index("to", i)+".cluster", clusters, r)
+	}
+	if route.Spec.ClientCertificate == "require" {
+		c.checkClientCertificate(route.Spec.Listeners, r)
+	}
+	return clean
+}
+
+// resolve reports a reference that leads nowhere. At the start, one to an
+// object that has errors of its own is not reported again.
+func resolve[T any](c *compiler, s *set[T], name, path string, names []string, r *config.Report) {
+	switch {
+	case s.chosen[name] != nil:
+	case !s.refused[name]:
+		r.Errorf(path, suggestOr(name, names, fmt.Sprintf("add a %s of that name", s.kind)), "there is no %s %q", s.kind, name)
+	case c.in.Previous != nil:
+		r.Errorf(path, "mend it first", "%s %q has errors", s.kind, name)
+	}
+}
+
+// checkClientCertificate: a route that requires one needs a listener that asks
+// for one, or it refuses every request.
+func (c *compiler) checkClientCertificate(listeners []string, r *config.Report) {
+	if len(listeners) == 0 {
+		listeners = c.listeners.names()
+	}
+	var without []string
+	for _, name := range listeners {
+		l := c.listeners.chosen[name]
+		if l != nil && (l.Spec.TLS == nil || l.Spec.TLS.ClientCertificate.Mode == "off") {
+			without = append(without, name)
+		}
+	}
+	const fix = "add tls: {client_certificate: {mode: optional, ca: {file: PATH}}} to the listener"
+	switch {
+	case len(without) == 0:
+	case len(without) == len(listeners):
+		r.Errorf("client_certificate", fix, "no listener of the route asks for a client certificate, so that it refuses every request")
+	default:
+		r.Warnf("client_certificate", fix, "listener %q asks for no client certificate, so that the route refuses every request there", without[0])
+	}
+}
+
+// linkListeners spells out the listeners of every route. A held route loses
+// those that are gone, and goes when none is left.
+func (c *compiler) linkListeners() {
+	all := c.listeners.names()
+	for _, name := range c.routes.names() {
+		route := c.routes.chosen[name]
+		if len(route.Spec.Listeners) == 0 {
+			route.Listeners = all
+			continue
+		}
+		there := map[string]bool{}
+		for _, listener := range route.Spec.Listeners {
+			if c.listeners.chosen[listener] != nil {
+				there[listener] = true
+			}
+		}
+		if route.Listeners = slices.Sorted(maps.Keys(there)); len(there) == 0 {
+			c.routes.refuse(name)
+		}
+	}
+}
+
+// keepReferenced keeps clusters that the documents removed while a held route
+// still needs them.
+func (c *compiler) keepReferenced() {
+	for _, name := range c.routes.names() {
+		if !c.routes.held[name] {
+			continue
+		}
+		for _, target := range c.routes.chosen[name].Spec.To {
+			if c.clusters.chosen[target.Cluster] != nil {
+				continue
+			}
+			c.clusters.hold(target.Cluster)
+			if c.clusters.held[target.Cluster] {
+				c.clusters.report(c, target.Cluster).Warnf("", "mend the route; the cluster goes with its next good version",
+					"cluster %q is kept because route %q, which keeps its last good version, uses it", target.Cluster, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package compile
+
+import (
+	"slices"
+
+	"github.com/weirproxy/weir/config"
+)
+
+// safeToRepeat are the idempotent methods (RFC 9110 section 9.2.2).
+func safeToRepeat(method string) bool {
+	return slices.Contains([]string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}, method)
+}
+
+func checkRetry(spec *config.Route, r *config.Report) {
+	retry := &spec.Retry
+	unusual(r, "attempts", retry.Attempts, 5)
+	unusual(r, "max_body", retry.MaxBody, 16<<20)
+	for i, on := range retry.On {
+		switch on {
+		case "connect", "reset", "timeout":
+		default:
+			if !isStatusPattern(on) {
+				r.Errorf(index("on", i), suggestOr(on, []string{"connect", "reset", "timeout"}, "write connect, reset, timeout, a status (503) or a class (5xx)"), "%q is no reason to retry", on)
+			} else if on[0] < '4' {
+				r.Warnf(index("on", i), "remove it", "%s is no failure", on)
+			}
+		}
+	}
+	if retry.Attempts <= 1 {
+		return
+	}
+	methods(retry.Methods, "methods", r)
+	for i, method := range retry.Methods {
+		if isToken(method) && !safeToRepeat(method) {
+			r.Warnf(index("methods", i), "keep it only if the service recognises repeated requests",
+				"%s may be carried out twice: an attempt whose answer got lost is sent again", method)
+		}
+	}
+	if retry.PerTry > 0 && spec.Timeout > 0 && retry.PerTry > spec.Timeout {
+		r.Warnf("per_try", "make it shorter than timeout", "per_try (%s) is longer than timeout (%s), which ends all attempts", retry.PerTry, spec.Timeout)
+	}
+	if retry.BackoffBase > retry.BackoffMax {
+		r.Warnf("backoff_base", "make it shorter than backoff_max", "backoff_base (%s) is longer than backoff_max (%s)", retry.BackoffBase, retry.BackoffMax)
+	}
+}
+
+// suggestOr is the name that was probably meant, or fix when none is near.
+func suggestOr(text string, names []string, fix string) string {
+	if guess := config.Suggest(text, names); guess != "" {
+		return guess
+	}
+	return fix
+}

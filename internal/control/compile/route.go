@@ -1,0 +1,127 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/requestkey"
+	"github.com/weirproxy/weir/internal/snapshot"
+)
+
+func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
+	compiled := &snapshot.Route{
+		Spec:    *spec,
+		Match:   match(&spec.Match, r.Below("match")),
+		Filters: c.filters(spec.Filters, r),
+	}
+	for i, name := range spec.Listeners {
+		if slices.Contains(spec.Listeners[:i], name) {
+			r.Warnf(index("listeners", i), "remove it", "listener %q stands there twice", name)
+		}
+	}
+	checkAction(spec, r)
+	if len(spec.To) > 0 {
+		checkTargets(spec, r)
+		checkRetry(spec, r.Below("retry"))
+		needed(r, "timeout", spec.Timeout)
+	}
+	if spec.Rewrite != nil {
+		checkRewrite(spec, r.Below("rewrite"))
+	}
+	if spec.Redirect != nil {
+		checkRedirect(spec, r.Below("redirect"))
+	}
+	if spec.Respond != nil {
+		checkRespond(spec.Respond, r.Below("respond"))
+	}
+	return compiled
+}
+
+// checkAction: exactly one of to, redirect and respond.
+func checkAction(spec *config.Route, r *config.Report) {
+	var actions []string
+	if len(spec.To) > 0 {
+		actions = append(actions, "to")
+	}
+	if spec.Redirect != nil {
+		actions = append(actions, "redirect")
+	}
+	if spec.Respond != nil {
+		actions = append(actions, "respond")
+	}
+	switch {
+	case len(actions) == 0:
+		r.Errorf("", "add to: [{cluster: NAME}], redirect or respond", "route %q does nothing with its requests", spec.Name)
+	case len(actions) > 1:
+		r.Errorf(actions[1], "keep one", "route %q has %s", spec.Name, strings.Join(actions, " and "))
+	case actions[0] != "to" && spec.Rewrite != nil:
+		r.Warnf("rewrite", "remove it", "rewrite has no effect with %s", actions[0])
+	}
+}
+
+func checkTargets(spec *config.Route, r *config.Report) {
+	sum := 0
+	seen := map[string]bool{}
+	for i, target := range spec.To {
+		sum += max(0, target.Weight)
+		if seen[target.Cluster] {
+			r.Errorf(index("to", i)+".cluster", "add its weight to the other", "cluster %q stands there twice", target.Cluster)
+		}
+		seen[target.Cluster] = true
+	}
+	if sum == 0 {
+		r.Errorf("to", "give one cluster a weight above 0", "all weights are 0: no request could go anywhere")
+	}
+	if spec.Split.Key == "" {
+		return
+	}
+	if _, err := requestkey.Parse(spec.Split.Key); err != nil {
+		r.Errorf("split.key", "write header:NAME, cookie:NAME, query:NAME or client", "split: %v", err)
+	} else if len(spec.To) == 1 {
+		r.Warnf("split", "remove it", "split has no effect with one cluster")
+	}
+}
+
+// filters decodes the settings of every filter, over the defaults of each.
+func (c *compiler) filters(specs []config.Filter, r *config.Report) []snapshot.Filter {
+	var list []snapshot.Filter
+	var latest filter.Definition // the one with the latest stage so far
+	for i := range specs {
+		spec := &specs[i]
+		path := index("filters", i)
+		definition, known := c.in.Filters.Lookup(spec.Name)
+		if !known {
+			names := c.in.Filters.Names()
+			fix := config.Suggest(spec.Name, names)
+			if fix == "" {
+				fix = "there are " + strings.Join(names, ", ")
+			}
+			r.Errorf(path, fix, "filter %q is not known", spec.Name)
+			continue
+		}
+		if len(list) > 0 && definition.Stage < latest.Stage {
+			r.Warnf(path, "put it before "+latest.Name, "filter %q (%s) stands behind %q (%s)",
+				definition.Name, stageNames[definition.Stage], latest.Name, stageNames[latest.Stage])
+		}
+		if len(list) == 0 || definition.Stage > latest.Stage {
+			latest = definition
+		}
+		settings := definition.Decode(spec.Settings, r.Below(path+"."+spec.Name))
+		list = append(list, snapshot.Filter{Name: spec.Name, Settings: settings})
+	}
+	return list
+}
+
+var stageNames = [...]string{filter.Protect: "protects", filter.Transform: "changes requests", filter.Answer: "answers itself"}
+
+func checkRespond(spec *config.Respond, r *config.Report) {
+	if spec.Body != "" && (spec.Status == 204 || spec.Status == 205 || spec.Status == 304) {
+		r.Errorf("body", "remove it, or write another status", "status %d has no body", spec.Status)
+	}
+	unusual(r, "body", len(spec.Body), 1<<20)
+	if strings.ContainsFunc(spec.ContentType, func(c rune) bool { return c < ' ' || c > '~' }) {
+		r.Errorf("content_type", "write for example text/plain; charset=utf-8", "content type %q has bytes that a header must not have", spec.ContentType)
+	}
+}

@@ -1,0 +1,78 @@
+package compile
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// warn looks at the whole: nothing here refuses anything.
+func (c *compiler) warn() {
+	c.warnAboutUnused()
+	c.warnAboutUncovered()
+	c.warnAboutDead()
+}
+
+func (c *compiler) warnAboutUnused() {
+	served, used := map[string]bool{}, map[string]bool{}
+	for _, route := range c.routes.chosen {
+		for _, name := range route.Listeners {
+			served[name] = true
+		}
+		for _, target := range route.Spec.To {
+			used[target.Cluster] = true
+		}
+	}
+	for _, name := range c.listeners.fresh() {
+		if !served[name] {
+			c.listeners.report(c, name).Warnf("", "add a route, or remove the listener", "no route serves listener %q: every request there is answered with 404", name)
+		}
+	}
+	for _, name := range c.clusters.fresh() {
+		if !used[name] {
+			c.clusters.report(c, name).Warnf("", "add it to a route, or remove it", "no route uses cluster %q", name)
+		}
+	}
+}
+
+// warnAboutUncovered warns about hosts for which a listener has no certificate.
+func (c *compiler) warnAboutUncovered() {
+	covered := map[string]map[string]bool{} // by listener
+	for name, l := range c.listeners.chosen {
+		if l.TLS == nil {
+			continue
+		}
+		covered[name] = map[string]bool{}
+		for _, pair := range l.TLS.Certificates {
+			for _, host := range pair.Names {
+				covered[name][host] = true
+			}
+		}
+	}
+	for _, name := range c.routes.fresh() {
+		route := c.routes.chosen[name]
+		r := c.routes.report(c, name)
+		for i, text := range route.Spec.Match.Hosts {
+			host, err := parseHost(text)
+			if err != nil || host == "*" || isAddress(host) {
+				continue
+			}
+			for _, listener := range route.Listeners {
+				if names := covered[listener]; names != nil && !names[host] && !names[wildcardOf(host)] {
+					r.Warnf(index("match.hosts", i), "add a certificate for it", "no certificate of listener %q covers host %q", listener, text)
+				}
+			}
+		}
+	}
+}
+
+// wildcardOf is the wildcard of certificates that stands for a host: exactly
+// one label.
+func wildcardOf(host string) string {
+	_, parent, _ := strings.Cut(host, ".")
+	return "*." + parent
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}

@@ -1,0 +1,259 @@
+// Package plane is the control plane of one process: it reads documents,
+// compiles them over the last good state, and hands every new snapshot to
+// whoever runs it. Loads are made one after the other, whatever asks for them:
+// a change of a file, a signal, a call of the admin API.
+package plane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/control/compile"
+	"github.com/weirproxy/weir/internal/control/source/file"
+	"github.com/weirproxy/weir/internal/snapshot"
+)
+
+// Config is what a Plane is made of.
+type Config struct {
+	// Paths are files and directories with documents.
+	Paths []string
+	// Document is used instead of Paths: made of flags, for example. The files
+	// that it refers to are watched all the same.
+	Document *config.Document
+	Filters  filter.Registry
+	// Env looks up an environment variable (os.LookupEnv).
+	Env func(name string) (string, bool)
+	Log *slog.Logger
+	// Now is time.Now when nil.
+	Now func() time.Time
+}
+
+// Plane makes snapshots. All methods may be called from any goroutine.
+type Plane struct {
+	cfg   Config
+	stats Stats
+
+	// mu makes loads, and the applying of what they made, one after the other.
+	mu      sync.Mutex
+	current *snapshot.Snapshot // the last that was applied; nil before Load
+	tried   uint64             // the highest number given away
+	apply   func(*snapshot.Snapshot) error
+
+	// Guarded by their own lock: the watch asks while a load is under way.
+	filesMu sync.Mutex
+	files   []string // that the documents refer to
+}
+
+// Stats counts loads. The reader sees each value by itself.
+type Stats struct {
+	Number      atomic.Uint64 // of the snapshot in use
+	Held        atomic.Int64  // objects that keep their last good version now
+	Applied     atomic.Int64  // loads that changed what runs
+	Unchanged   atomic.Int64  // loads that found the same content
+	Failed      atomic.Int64  // loads of which nothing could be used
+	LastSuccess atomic.Int64  // Unix time in nanoseconds of the last load without an error; 0: none
+}
+
+// Result is what a load did.
+type Result struct {
+	// Snapshot is in use after the load; nil before the first good one.
+	Snapshot *snapshot.Snapshot
+	Problems config.Problems
+	// Changed: the snapshot is a new one, and was applied.
+	Changed bool
+	// Err is why a good snapshot could not be applied. The last one stays.
+	Err error
+}
+
+// New makes a Plane. It reads nothing yet.
+func New(cfg Config) *Plane {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Plane{cfg: cfg}
+}
+
+// FromDocument makes a Plane for a document that was made in memory.
+func FromDocument(document *config.Document, cfg Config) *Plane {
+	cfg.Document, cfg.Paths = document, nil
+	return New(cfg)
+}
+
+// Stats are the counters.
+func (p *Plane) Stats() *Stats { return &p.stats }
+
+// Load makes the first snapshot. With any error it is nil: at the start there
+// is no last good state to fall back on.
+func (p *Plane) Load() (*snapshot.Snapshot, config.Problems) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, problems := p.compile(nil)
+	if s == nil {
+		p.stats.Failed.Add(1)
+		return nil, problems
+	}
+	p.use(s, problems)
+	return s, problems
+}
+
+// Reload looks at the documents again and applies what changed. Objects with
+// errors keep their last good version. reason stands in the log.
+func (p *Plane) Reload(reason string) Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, problems := p.compile(p.current)
+	result := Result{Snapshot: p.current, Problems: problems}
+	switch {
+	case s == nil || problems.Errors() > 0 && s == p.current:
+		p.stats.Failed.Add(1)
+	case p.current != nil && s.Hash == p.current.Hash:
+		p.stats.Unchanged.Add(1)
+		p.use(s, problems) // the content is the same; what is held may not be
+		result.Snapshot = s
+	default:
+		s.Number = max(s.Number, p.tried+1)
+		p.tried = s.Number
+		if result.Err = p.applyTo(s); result.Err != nil {
+			p.stats.Failed.Add(1)
+			break
+		}
+		p.stats.Applied.Add(1)
+		p.use(s, problems)
+		result.Snapshot, result.Changed = s, true
+	}
+	p.logResult(reason, &result)
+	return result
+}
+
+func (p *Plane) applyTo(s *snapshot.Snapshot) error {
+	if p.apply == nil {
+		return nil
+	}
+	return p.apply(s)
+}
+
+// use makes s the last good state.
+func (p *Plane) use(s *snapshot.Snapshot, problems config.Problems) {
+	p.current, p.tried = s, max(p.tried, s.Number)
+	p.stats.Number.Store(s.Number)
+	p.stats.Held.Store(int64(len(s.Held)))
+	if problems.Errors() == 0 {
+		p.stats.LastSuccess.Store(p.cfg.Now().UnixNano())
+	}
+}
+
+// Run watches the files and applies each change until ctx ends. From its start
+// on, Reload applies too. What Load returned runs already.
+func (p *Plane) Run(ctx context.Context, apply func(*snapshot.Snapshot) error) {
+	p.mu.Lock()
+	p.apply = apply
+	p.mu.Unlock()
+	watcher := file.NewWatcher(p.cfg.Paths, p.referenced, func() { p.Reload("files changed") })
+	p.Reload("watch begins") // what changed since Load
+	watcher.Run(ctx)
+}
+
+// compile reads and compiles once.
+func (p *Plane) compile(previous *snapshot.Snapshot) (*snapshot.Snapshot, config.Problems) {
+	in := compile.Inputs{
+		Files: p.readReferenced, Env: p.cfg.Env, Filters: p.cfg.Filters, Previous: previous, Now: p.cfg.Now(),
+	}
+	if p.cfg.Document != nil {
+		in.Documents = []*config.Document{p.cfg.Document}
+	} else if err := p.read(&in); err != nil {
+		return previous, config.Problems{unreadable(err)}
+	}
+	p.filesMu.Lock()
+	last := p.files
+	p.files = nil
+	p.filesMu.Unlock()
+	s, problems := compile.Compile(in)
+	if problems.Errors() > 0 { // held objects refer to what they referred to before
+		p.filesMu.Lock()
+		p.files = append(p.files, last...)
+		p.filesMu.Unlock()
+	}
+	return s, problems
+}
+
+// read brings the documents in and decodes them.
+func (p *Plane) read(in *compile.Inputs) error {
+	set, err := file.Read(p.cfg.Paths)
+	if err != nil {
+		return err
+	}
+	for _, document := range set.Documents {
+		parsed, problems := config.Parse(document.Name, document.Content)
+		in.Problems = append(in.Problems, problems...)
+		if parsed == nil {
+			in.Unknown = append(in.Unknown, document.Name)
+			continue
+		}
+		in.Documents = append(in.Documents, parsed)
+	}
+	for _, unread := range set.Unreadable {
+		in.Problems = append(in.Problems, unreadable(unread.Err))
+		in.Unknown = append(in.Unknown, unread.Name)
+	}
+	return nil
+}
+
+// unreadable is the problem of a document that could not be read.
+func unreadable(err error) config.Problem {
+	problem := config.Problem{Severity: config.Error, What: err.Error(), Fix: "check the path and its permissions"}
+	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
+		problem.Pos.File = cause.Path
+		problem.What = fmt.Sprintf("cannot be read: %v", cause.Err)
+	}
+	return problem
+}
+
+// readReferenced reads a file that a document refers to, and notes it for the
+// watch, also when it is not there yet.
+func (p *Plane) readReferenced(path string) ([]byte, error) {
+	p.filesMu.Lock()
+	p.files = append(p.files, path)
+	p.filesMu.Unlock()
+	return file.Secret(path)
+}
+
+func (p *Plane) referenced() []string {
+	p.filesMu.Lock()
+	defer p.filesMu.Unlock()
+	return append([]string(nil), p.files...)
+}
+
+// maxLogged bounds the problems that one load logs one by one.
+const maxLogged = 20
+
+func (p *Plane) logResult(reason string, result *Result) {
+	for i, problem := range result.Problems {
+		if i == maxLogged {
+			p.cfg.Log.Warn("more problems; weir check lists all", "problems", len(result.Problems)-i)
+			break
+		}
+		level := slog.LevelWarn
+		if problem.Severity == config.Error {
+			level = slog.LevelError
+		}
+		p.cfg.Log.Log(context.Background(), level, problem.String(), "object", problem.Object)
+	}
+	switch {
+	case result.Err != nil:
+		p.cfg.Log.Error("snapshot could not be applied; the last one stays", "reason", reason, "error", result.Err)
+	case result.Changed:
+		p.cfg.Log.Info("snapshot applied", "reason", reason, "number", result.Snapshot.Number, "held", len(result.Snapshot.Held))
+	case result.Problems.Errors() > 0:
+		p.cfg.Log.Error("documents have errors; the last good state stays", "reason", reason)
+	default:
+		p.cfg.Log.Debug("documents unchanged", "reason", reason)
+	}
+}
