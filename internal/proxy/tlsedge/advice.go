@@ -106,7 +106,7 @@ func alertAdvice(err error, name string) string {
 		{"unknown certificate", "the endpoint does not know the authority of the client certificate; check tls.certificate of the cluster"},
 		{"expired certificate", "the client certificate has expired; renew tls.certificate of the cluster"},
 		{"protocol version", "the endpoint speaks no TLS version that is allowed here; see tls.min_version of the cluster"},
-		{"handshake failure", "the endpoint found no cipher suite, or no certificate of ours, to agree on; update it, or check tls.certificate of the cluster"},
+		{"handshake failure", "the endpoint wants a client certificate (set tls.certificate of the cluster), or shares no cipher suite with us"},
 		{"no application protocol", "the endpoint does not offer http/1.1 by ALPN"},
 		{"unrecognized name", fmt.Sprintf("the endpoint does not know the server name %q; set tls.server_name of the cluster", name)},
 	} {
