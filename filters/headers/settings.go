@@ -77,10 +77,13 @@ func (c *Changes) check(report *config.Report, request bool) {
 			report.Errorf(at, "name the fields, or a beginning that they share", `"*" would remove every field`)
 			continue
 		}
-		if stem == name {
+		switch {
+		case strings.Contains(stem, "*"): // a token may hold it, but nobody means that
+			report.Errorf(at, `put one "*" at the end`, `%q has a "*" that is not at the end`, name)
+		case stem == name:
 			checkName(report, at, name, request)
-		} else if !isToken(stem) {
-			report.Errorf(at, `use letters, digits and "-", and one "*" at the end`, "%q cannot be the beginning of a field name", stem)
+		case !isToken(stem):
+			report.Errorf(at, `use letters, digits and "-"`, "%q cannot be the beginning of a field name", stem)
 		}
 	}
 }
