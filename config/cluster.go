@@ -53,10 +53,10 @@ type Resolver struct {
 	// Servers are addresses of name servers (host:port); empty: those of the
 	// system.
 	Servers []string `yaml:"servers" json:"servers"`
-	// MinTTL and MaxTTL bound how long an answer is used. After that the last
-	// good answer stays in use until a new one is there.
+	// MinTTL is the least time for which an answer is used, whatever its TTL.
 	MinTTL Duration `yaml:"min_ttl" json:"min_ttl"`
-	// MaxTTL is the upper bound of the same.
+	// MaxTTL is the longest. After that the last good answer stays in use until
+	// a new one is there.
 	MaxTTL Duration `yaml:"max_ttl" json:"max_ttl"`
 	// Family is any, ipv4 or ipv6.
 	Family string `yaml:"family" json:"family" enum:"any,ipv4,ipv6"`

@@ -82,20 +82,22 @@ const (
 )
 
 // Describe lists the shapes of a document, the document first and each one
-// after who refers to it, then those of the filters (name to pointer to zero
-// settings) by name.
+// before its parts, then those of the filters by name. filters are
+// pointers to the settings of each filter, holding its defaults.
 func Describe(filters map[string]any, comments Comments) []Shape {
-	d := describer{comments: comments, known: map[reflect.Type]string{}}
+	d := describer{comments: comments, known: map[reflect.Type]string{}, defaults: map[reflect.Type]reflect.Value{}}
 	d.name(reflect.TypeFor[Document]())
-	d.drain("")
+	d.describeNamed("")
 	names := make([]string, 0, len(filters))
 	for name := range filters {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		d.name(reflect.TypeOf(filters[name]).Elem())
-		d.drain(name)
+		settings := reflect.ValueOf(filters[name]).Elem()
+		d.defaults[settings.Type()] = settings
+		d.name(settings.Type())
+		d.describeNamed(name)
 	}
 	return d.shapes
 }
@@ -103,6 +105,7 @@ func Describe(filters map[string]any, comments Comments) []Shape {
 type describer struct {
 	comments Comments
 	known    map[reflect.Type]string
+	defaults map[reflect.Type]reflect.Value // where SetDefaults does not say it
 	queue    []reflect.Type
 	shapes   []Shape
 }
@@ -121,22 +124,27 @@ func (d *describer) name(t reflect.Type) string {
 	return name
 }
 
-// drain describes what is queued; the first of it is the settings of filter.
-func (d *describer) drain(filter string) {
-	for len(d.queue) > 0 {
-		t := d.queue[0]
-		d.queue = d.queue[1:]
+// describeNamed describes what was named since the last time, each shape
+// before the ones it is made of. The first is the settings of filter.
+func (d *describer) describeNamed(filter string) {
+	named := d.queue
+	d.queue = nil
+	for _, t := range named {
 		s := d.shape(t)
 		s.Filter, filter = filter, ""
 		d.shapes = append(d.shapes, s)
+		d.describeNamed("")
 	}
 }
 
 func (d *describer) shape(t reflect.Type) Shape {
 	_, text := reflect.New(t).Interface().(textForm)
 	s := Shape{Name: d.known[t], Comment: d.comment(t, ""), Text: text}
-	defaults := reflect.New(t).Elem()
-	setDefaults(defaults)
+	defaults, given := d.defaults[t]
+	if !given {
+		defaults = reflect.New(t).Elem()
+		setDefaults(defaults)
+	}
 	for _, f := range fieldsOf(t) {
 		field := t.Field(f.index)
 		s.Fields = append(s.Fields, ShapeField{
@@ -148,14 +156,26 @@ func (d *describer) shape(t reflect.Type) Shape {
 	return s
 }
 
-// comment of a type or of a field of it, on one line.
+// comment of a type or of a field of it, on one line. A document does not
+// know the names of Go: "Idle is the longest wait" becomes "the longest wait".
 func (d *describer) comment(t reflect.Type, field string) string {
 	module := strings.TrimSuffix(reflect.TypeFor[Document]().PkgPath(), "config")
 	key := strings.TrimPrefix(t.PkgPath(), module) + "." + t.Name()
 	if field != "" {
 		key += "." + field
 	}
-	return strings.Join(strings.Fields(d.comments[key]), " ")
+	text := strings.Join(strings.Fields(d.comments[key]), " ")
+	rest, named := strings.CutPrefix(text, field+" ")
+	verb, object, _ := strings.Cut(rest, " ")
+	switch {
+	case field == "" || !named:
+		return text
+	case verb == "is" || verb == "are":
+		return object
+	case strings.HasSuffix(verb, "s"): // "RFC7239 adds the header": "adds the header"
+		return rest
+	}
+	return text
 }
 
 // defaultText is the default of a field as JSON, unless there is none: it must

@@ -34,7 +34,10 @@ func FuzzParse(f *testing.F) {
 		if d == nil && problems.Errors() == 0 {
 			t.Fatal("no document, and no reason")
 		}
-		lines := bytes.Count(content, []byte{'\n'}) + bytes.Count(content, []byte{'\r'}) + 1
+		lines := 1
+		for _, lineBreak := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} { // YAML 1.1 section 4.2
+			lines += bytes.Count(content, []byte(lineBreak))
+		}
 		for _, p := range problems {
 			if p.Pos.Line > lines+1 || p.What == "" {
 				t.Fatalf("%+v in %d lines", p, lines)

@@ -12,8 +12,8 @@ type Route struct {
 	Match Match `yaml:"match" json:"match"`
 	// Priority comes before every other rule of precedence; higher wins.
 	Priority int `yaml:"priority" json:"priority" min:"-1000000" max:"1000000"`
-	// ClientCertificate: require refuses, with 421 or 403, requests from
-	// connections that showed no verified certificate.
+	// ClientCertificate is any, or require, which refuses requests from
+	// connections that showed no verified certificate (with 421 or 403).
 	ClientCertificate string `yaml:"client_certificate" json:"client_certificate" enum:"any,require"`
 	// Timeout is the longest time until the head of the response, all attempts
 	// together.

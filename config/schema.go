@@ -15,7 +15,7 @@ const (
 )
 
 // Schema is the JSON Schema (2020-12) of a document. filters are the settings
-// of the filters that may be named, as pointers to zero values. Whatever the
+// of the filters that may be named, as for Describe. Whatever the
 // decoder takes, the schema takes; the decoder is the stricter of the two.
 func Schema(filters map[string]any, comments Comments) ([]byte, error) {
 	shapes := Describe(filters, comments)
