@@ -95,17 +95,16 @@ func (p *Policy) AppendQuery(dst []byte, raw string) []byte {
 	if p == nil || len(p.query) == 0 {
 		return append(dst, raw...)
 	}
-	for raw != "" {
-		end := strings.IndexAny(raw, "&;")
-		if end < 0 {
-			end = len(raw)
+	from := 0
+	for i := 0; i <= len(raw); i++ {
+		if i < len(raw) && raw[i] != '&' && raw[i] != ';' {
+			continue
 		}
-		dst = p.appendPair(dst, raw[:end])
-		if end < len(raw) {
-			dst = append(dst, raw[end])
-			end++
+		dst = p.appendPair(dst, raw[from:i])
+		if i < len(raw) {
+			dst = append(dst, raw[i])
 		}
-		raw = raw[end:]
+		from = i + 1
 	}
 	return dst
 }

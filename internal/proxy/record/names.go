@@ -68,12 +68,13 @@ func (n *names) label(text string) stream.Label {
 	return stream.Label{Name: text, Handle: handle}
 }
 
-// admit says under which handle the traffic of handle counts.
-func (n *names) admit(handle uint32) uint32 {
+// admit says under which handle the traffic of handle counts. known is false
+// for a handle that was never given out.
+func (n *names) admit(handle uint32) (counts uint32, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if int(handle) >= len(n.list) {
-		return other
+		return other, false
 	}
 	entry := &n.list[handle]
 	if entry.state == idle {
@@ -84,9 +85,9 @@ func (n *names) admit(handle uint32) uint32 {
 		}
 	}
 	if entry.state == folded {
-		return other
+		return other, true
 	}
-	return handle
+	return handle, true
 }
 
 // retain folds every name that is not in keep and returns the handles among

@@ -25,10 +25,10 @@ type Config struct {
 	Redact    config.Redact
 
 	// Stdout and Stderr are where access_log.to may point; nil: those of the
-	// process. Logger reports trouble with the access log; nil: slog.Default.
+	// process. Log is told of trouble with the access log; nil: slog.Default.
 	// Shards is for tests; 0: by the number of processors. Apply ignores these.
 	Stdout, Stderr io.Writer
-	Logger         *slog.Logger
+	Log            *slog.Logger
 	Shards         int
 }
 
@@ -69,7 +69,7 @@ func New(cfg Config) (*Recorder, error) {
 	r := &Recorder{
 		routes:   newNames(cfg.Metrics.MaxSeries),
 		clusters: newNames(cfg.Metrics.MaxSeries),
-		logger:   cfg.Logger,
+		logger:   cfg.Log,
 		stdout:   cfg.Stdout,
 		stderr:   cfg.Stderr,
 	}

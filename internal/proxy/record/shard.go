@@ -105,15 +105,15 @@ func (s *shard) cluster(handle uint32, n *names) *clusterBlock {
 
 // block makes the block of a handle that this shard has not counted yet.
 func block[B any](blocks []*B, handle uint32, n *names) (*B, []*B) {
-	counts := n.admit(handle)
-	for len(blocks) <= int(max(counts, other)) {
+	counts, known := n.admit(handle)
+	for len(blocks) <= int(counts) {
 		blocks = append(blocks, nil)
 	}
 	if blocks[counts] == nil {
 		blocks[counts] = new(B)
 	}
 	b := blocks[counts]
-	if counts != handle {
+	if known && counts != handle {
 		for len(blocks) <= int(handle) {
 			blocks = append(blocks, nil)
 		}

@@ -1,0 +1,61 @@
+package record
+
+import (
+	"io"
+	"sync/atomic"
+	"testing"
+
+	"github.com/weirproxy/weir/stream"
+)
+
+func TestAllocsDone(t *testing.T) {
+	for name, cfg := range costs() {
+		t.Run(name, func(t *testing.T) {
+			r := newRecorder(t, cfg)
+			req := exchange(r)
+			for range 4000 { // blocks, buffers and scratch exist after that
+				r.Done(req)
+			}
+			if n := testing.AllocsPerRun(2000, func() { r.Done(req) }); n != 0 {
+				t.Errorf("Done allocates %v times, want 0", n)
+			}
+		})
+	}
+}
+
+func BenchmarkDone(b *testing.B) {
+	for name, cfg := range costs() {
+		b.Run(name, func(b *testing.B) {
+			r := newRecorder(b, cfg)
+			req := exchange(r)
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Done(req)
+			}
+		})
+	}
+}
+
+// BenchmarkDoneParallel is many connections at once.
+func BenchmarkDoneParallel(b *testing.B) {
+	r := newRecorder(b, toStdout(io.Discard))
+	var conns atomic.Uint64
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		req := exchange(r)
+		req.Conn = &stream.Conn{ID: conns.Add(1)}
+		for pb.Next() {
+			r.Done(req)
+		}
+	})
+}
+
+func costs() map[string]Config {
+	metrics := toStdout(io.Discard)
+	metrics.AccessLog.To = "off"
+	json := toStdout(io.Discard)
+	json.AccessLog.Headers = []string{"X-Tenant"}
+	text := toStdout(io.Discard)
+	text.AccessLog.Format = "text"
+	return map[string]Config{"metrics": metrics, "json": json, "text": text}
+}
