@@ -1,0 +1,148 @@
+// Package cli is everything a person types: the commands of the weir binary,
+// their flags, what they print and how they exit. It is the front door over
+// engine and plane; a custom build has the same commands with its own filters.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirproxy/weir/filter"
+)
+
+// App is what the commands get from the process.
+type App struct {
+	Version        string
+	Filters        filter.Registry
+	Args           []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// The exit codes, which scripts may rely on.
+const (
+	exitOK      = 0
+	exitFailure = 1 // it did not work, or the document has problems
+	exitUsage   = 2 // the command line makes no sense
+)
+
+// errReported ends a command with exitFailure when everything was said already.
+var errReported = errors.New("reported")
+
+// usageError is a command line that makes no sense.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// Run runs one command line and returns the exit code.
+func Run(app App) int {
+	root := app.root()
+	root.SetArgs(app.Args)
+	root.SetIn(app.Stdin)
+	root.SetOut(app.Stdout)
+	root.SetErr(app.Stderr)
+	err := root.Execute()
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailure
+	case errors.As(err, &usage):
+		fmt.Fprintf(app.Stderr, "weir: %v; see weir help\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(app.Stderr, "weir: %v\n", err)
+	return exitFailure
+}
+
+func (app App) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "weir",
+		Short: "A service proxy: routes, protects and measures traffic",
+		Long: `Weir stands between clients and services and routes, protects and measures
+their traffic.
+
+Exit codes: 0 success; 1 failure, or a document with problems; 2 a command line
+that makes no sense.`,
+		Example: `  weir proxy --listen 127.0.0.1:8080 --to http://127.0.0.1:9000
+  weir run weir.yaml
+  weir check weir.yaml
+  weir explain weir.yaml GET https://api.example.com/v1/items`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(app.run(), app.proxy(), app.check(), app.explain(), app.schema(), app.versionCommand())
+	for _, cmd := range root.Commands() {
+		cmd.Args = usageArgs(cmd.Args)
+	}
+	root.Args = usageArgs(func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q", args[0])
+		}
+		return nil
+	})
+	return root
+}
+
+// usageArgs makes wrong arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check == nil {
+			return nil
+		}
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
+		}
+		return nil
+	}
+}
+
+func (app App) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  weir version",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "weir %s %s %s/%s\n", app.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// logFlags are the flags of commands that run for long.
+type logFlags struct{ level, format string }
+
+func (f *logFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.level, "log-level", "info", "of the operational log: debug, info, warn or error")
+	cmd.Flags().StringVar(&f.format, "log-format", "text", "of the operational log: text or json")
+	completeWith(cmd, "log-level", "debug", "info", "warn", "error")
+	completeWith(cmd, "log-format", "text", "json")
+}
+
+func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.level)); err != nil {
+		return nil, usagef("--log-level %q is not debug, info, warn or error", f.level)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch f.format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, usagef("--log-format %q is neither text nor json", f.format)
+}
+
+func completeWith(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
+}

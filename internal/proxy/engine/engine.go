@@ -1,0 +1,292 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/proxy/admin"
+	"github.com/weirproxy/weir/internal/proxy/listener"
+	"github.com/weirproxy/weir/internal/proxy/record"
+	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/internal/watchdog"
+)
+
+// Config is what an Engine needs of the process.
+type Config struct {
+	Version string
+	Filters filter.Registry
+	Log     *slog.Logger
+	Control Control
+}
+
+// Control is what the admin pages ask of the side that makes snapshots. Each
+// field may be nil.
+type Control struct {
+	// Reload reads the documents again, applies what changed and reports.
+	Reload func(ctx context.Context) (admin.ReloadResult, error)
+	// Explain answers what would become of a request in the running snapshot.
+	Explain admin.Explainer
+	// Metrics are the counters of the control side.
+	Metrics record.Source
+}
+
+// Engine is the data plane of one process.
+type Engine struct {
+	cfg      Config
+	log      *slog.Logger
+	dog      watchdog.Dog
+	recorder *record.Recorder
+	connIDs  atomic.Uint64
+	panics   atomic.Int64 // in goroutines that serve no connection
+	started  time.Time
+
+	// ctx ends with Close: everything that runs in the background hangs on it.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	apply   sync.Mutex // one Apply or Shutdown at a time
+	running atomic.Pointer[generation]
+	admin   adminPlace
+
+	draining atomic.Bool
+	retired  sync.WaitGroup // parts of former generations that still drain
+}
+
+// generation is a snapshot that runs.
+type generation struct {
+	snapshot  *snapshot.Snapshot
+	fronts    map[string]*front
+	upstreams map[string]*upstream
+	services  map[string]*service
+	since     time.Time
+}
+
+// New makes an Engine that serves nothing yet.
+func New(cfg Config) *Engine {
+	e := &Engine{cfg: cfg, log: cfg.Log, started: time.Now()}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e
+}
+
+// Apply makes s the running generation. Parts that cannot start (an address
+// that is taken) are named in the error while the rest runs; the first
+// generation starts whole or not at all.
+func (e *Engine) Apply(s *snapshot.Snapshot) error {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	if e.draining.Load() {
+		return errors.New("weir is shutting down and takes no new configuration")
+	}
+	if err := e.applyRecorder(s); err != nil {
+		return err
+	}
+	before := e.running.Load()
+	next, failed := e.build(s, before)
+	if failed != nil && before == nil {
+		e.discard(next, nil)
+		return failed
+	}
+	e.swap(next, before)
+	if err := e.applyAdmin(s); err != nil {
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+// build makes the generation for s out of new parts and parts of before.
+func (e *Engine) build(s *snapshot.Snapshot, before *generation) (*generation, error) {
+	g := &generation{
+		snapshot: s, since: time.Now(),
+		fronts: map[string]*front{}, upstreams: map[string]*upstream{}, services: map[string]*service{},
+	}
+	if before == nil {
+		before = &generation{}
+	}
+	var failed []error
+	for _, c := range s.Clusters {
+		u, err := e.shareUpstream(c, before.upstreams[c.Name])
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		g.upstreams[c.Name] = u
+	}
+	for _, r := range s.Routes {
+		svc, err := e.shareService(r, g, before.services[r.Spec.Name])
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		g.services[r.Spec.Name] = svc
+	}
+	for _, l := range s.Listeners {
+		f, err := e.shareFront(l, before.fronts[l.Spec.Name])
+		if err != nil {
+			failed = append(failed, err)
+		}
+		if f != nil {
+			g.fronts[l.Spec.Name] = f
+		}
+	}
+	return g, errors.Join(failed...)
+}
+
+// swap puts next in the place of before.
+func (e *Engine) swap(next, before *generation) {
+	for _, f := range next.fronts {
+		f.route(next)
+	}
+	e.running.Store(next)
+	for _, f := range next.fronts {
+		f.serve()
+	}
+	e.retain(next)
+	if before != nil {
+		e.discard(before, next)
+	}
+}
+
+// retain lets the recorder forget labels of routes and clusters that are gone.
+func (e *Engine) retain(g *generation) {
+	routes, clusters := make([]string, 0, len(g.services)), make([]string, 0, len(g.upstreams))
+	for name := range g.services {
+		routes = append(routes, name)
+	}
+	for name := range g.upstreams {
+		clusters = append(clusters, name)
+	}
+	e.recorder.Retain(routes, clusters)
+}
+
+// discard ends the parts of g that kept (nil: nothing) does not share: fronts
+// drain, and then the upstreams that their connections may still use close.
+func (e *Engine) discard(g, kept *generation) {
+	var fronts []*front
+	for name, f := range g.fronts {
+		if kept == nil || kept.fronts[name] != f {
+			fronts = append(fronts, f)
+			f.stop()
+		}
+	}
+	var upstreams []*upstream
+	for name, u := range g.upstreams {
+		if kept == nil || kept.upstreams[name] != u {
+			upstreams = append(upstreams, u)
+			u.retire()
+		}
+	}
+	if len(fronts)+len(upstreams) == 0 {
+		return
+	}
+	grace := g.snapshot.Drain.Grace
+	e.retired.Go(func() {
+		ctx, cancel := context.WithTimeout(e.ctx, time.Duration(grace))
+		defer cancel()
+		for _, f := range fronts {
+			f.wait(ctx)
+		}
+		for _, u := range upstreams {
+			u.close(ctx)
+		}
+	})
+}
+
+// Shutdown stops accepting, lets what is under way end until ctx does, and
+// closes the rest. The Engine is not used again.
+func (e *Engine) Shutdown(ctx context.Context) {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	e.draining.Store(true)
+	if g := e.running.Load(); g != nil {
+		for _, f := range g.fronts {
+			f.stop()
+		}
+		for _, f := range g.fronts {
+			f.wait(ctx)
+		}
+		for _, u := range g.upstreams {
+			u.retire()
+			u.close(ctx)
+		}
+	}
+	e.cancel()
+	e.retired.Wait()
+	e.admin.close()
+	if e.recorder != nil {
+		if err := e.recorder.Close(); err != nil {
+			e.log.Error("the last access log lines were not written", "err", err)
+		}
+	}
+}
+
+// Grace is how long Shutdown should be given, by the running documents.
+func (e *Engine) Grace() time.Duration {
+	if g := e.running.Load(); g != nil {
+		return time.Duration(g.snapshot.Drain.Grace)
+	}
+	return 0
+}
+
+// Snapshot is what runs, or nil.
+func (e *Engine) Snapshot() *snapshot.Snapshot {
+	if g := e.running.Load(); g != nil {
+		return g.snapshot
+	}
+	return nil
+}
+
+// Addresses are the bound addresses by listener name.
+func (e *Engine) Addresses() map[string]string {
+	addresses := map[string]string{}
+	if g := e.running.Load(); g != nil {
+		for name, f := range g.fronts {
+			addresses[name] = f.ln.Addr().String()
+		}
+	}
+	return addresses
+}
+
+// ReopenLogs opens the file of the access log again (SIGUSR1).
+func (e *Engine) ReopenLogs() error {
+	if e.recorder == nil {
+		return nil
+	}
+	return e.recorder.Reopen()
+}
+
+// spawn starts a goroutine with a recover boundary: a panic ends what the
+// goroutine did, is counted and logged, and nothing else.
+func (e *Engine) spawn(work func()) {
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				e.panics.Add(1)
+				e.log.Error("a goroutine panicked; its work was given up", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			}
+		}()
+		work()
+	}()
+}
+
+func (e *Engine) applyRecorder(s *snapshot.Snapshot) error {
+	cfg := record.Config{AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Log: e.log}
+	if e.recorder != nil {
+		return e.recorder.Apply(cfg)
+	}
+	recorder, err := record.New(cfg)
+	if err != nil {
+		return err
+	}
+	e.recorder = recorder
+	e.register()
+	return nil
+}
+
+var _ = listener.Open

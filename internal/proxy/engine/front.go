@@ -1,0 +1,209 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/proxy/answer"
+	"github.com/weirproxy/weir/internal/proxy/entry"
+	"github.com/weirproxy/weir/internal/proxy/http1"
+	"github.com/weirproxy/weir/internal/proxy/listener"
+	"github.com/weirproxy/weir/internal/proxy/route"
+	"github.com/weirproxy/weir/internal/proxy/tlsedge"
+	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/stream"
+)
+
+// front is a listener that serves: the address, TLS, the codec and the table
+// of routes. It lives as long as its address; everything behind that is
+// replaced in place.
+type front struct {
+	engine *Engine
+	ln     *listener.Listener
+	tls    *tlsedge.Server // nil: in the clear
+	router *route.Router
+	answer *answer.Stage
+
+	// server serves connections accepted from now on. It is replaced when
+	// limits change; the connections of the old one end one by one.
+	server atomic.Pointer[http1.Server]
+	serves sync.Once
+
+	mu      sync.Mutex
+	spec    *snapshot.Listener
+	table   tableState
+	drained []*http1.Server // replaced, some connections may be left
+}
+
+// shareFront is the running front of l, brought up to date, or a new one. With
+// an error, the front (when not nil) serves on as it did.
+func (e *Engine) shareFront(l *snapshot.Listener, running *front) (*front, error) {
+	if running == nil || !running.keeps(l) {
+		return e.openFront(l)
+	}
+	if err := running.update(l); err != nil {
+		return running, fmt.Errorf("listener %s keeps what it had: %w", l.Spec.Name, err)
+	}
+	return running, nil
+}
+
+// keeps tells whether the address and the presence of TLS stay the same.
+func (f *front) keeps(l *snapshot.Listener) bool {
+	return f.spec.Network == l.Network && f.spec.Address == l.Address && (f.tls != nil) == (l.TLS != nil)
+}
+
+func (e *Engine) openFront(l *snapshot.Listener) (*front, error) {
+	f := &front{engine: e, spec: l, router: route.NewRouter(route.Build(nil))}
+	if l.TLS != nil {
+		server, err := tlsedge.NewServer(f.tlsConfig(l))
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Spec.Name, err)
+		}
+		f.tls = server
+	}
+	f.server.Store(f.newServer(l))
+	ln, err := listener.Open(listener.Config{
+		Name: l.Spec.Name, Network: l.Network, Address: l.Address,
+		MaxConnections: l.Spec.Limits.MaxConnections, MaxPerClient: l.Spec.Limits.MaxConnectionsPerClient,
+		IDs: &e.connIDs, Log: e.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.ln = ln
+	return f, nil
+}
+
+// update takes over what changed, part by part: certificates without touching
+// a connection, limits for connections from now on.
+func (f *front) update(l *snapshot.Listener) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.spec.Hash == l.Hash {
+		f.spec = l // the same content, but perhaps at another place in the file
+		return nil
+	}
+	if f.tls != nil {
+		if err := f.tls.Update(f.tlsConfig(l)); err != nil {
+			return err
+		}
+	}
+	f.ln.SetLimits(l.Spec.Limits.MaxConnections, l.Spec.Limits.MaxConnectionsPerClient)
+	if !sameServer(f.spec, l) {
+		old := f.server.Swap(f.newServer(l))
+		old.Drain()
+		f.drained = append(f.drained, old)
+	}
+	f.spec = l
+	return nil
+}
+
+// sameServer tells whether the codec and the stages around it need no change.
+func sameServer(a, b *snapshot.Listener) bool {
+	x, y := a.Spec, b.Spec
+	return x.Limits == y.Limits && x.Timeouts == y.Timeouts && reflect.DeepEqual(x.Forwarded, y.Forwarded)
+}
+
+func (f *front) tlsConfig(l *snapshot.Listener) tlsedge.Config {
+	phases := phasesOf(&l.Spec.Timeouts)
+	return tlsedge.Config{
+		Spec: *l.Spec.TLS, Material: l.TLS, NextProtos: []string{"http/1.1"},
+		Phases: &phases, Dog: &f.engine.dog,
+	}
+}
+
+func (f *front) newServer(l *snapshot.Listener) *http1.Server {
+	e := f.engine
+	f.answer = answer.New(entry.New(f.router, entry.Config{
+		Trust: l.Trust, RFC7239: l.Spec.Forwarded.RFC7239, Via: l.Spec.Forwarded.Via, Listener: l.Spec.Name,
+	}), answer.Config{Log: e.log})
+	limits, timeouts := l.Spec.Limits, l.Spec.Timeouts
+	stage := f.answer
+	return http1.NewServer(http1.ServerConfig{
+		Limits: http1.Limits{
+			MaxHeaderCount: limits.MaxHeaderCount, MaxHeaderBytes: int64(limits.MaxHeaderBytes),
+			MaxURIBytes: int64(limits.MaxURIBytes), MaxBodyBytes: int64(limits.MaxBodyBytes),
+		},
+		Service: stage,
+		Refuse: func(_ context.Context, req *stream.Request, fault *stream.Fault) *stream.Response {
+			return stage.Respond(req, fault)
+		},
+		Done: e.recorder.Done, Go: e.spawn, Dog: &e.dog, Phases: phasesOf(&timeouts),
+		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge),
+	})
+}
+
+// rateGrace is how long a body may take before its rate is judged.
+const rateGrace = 10 * time.Second
+
+// phasesOf gives every phase its limit. The upstream ones are set by the
+// cluster; here they have the ceiling of a tunnel, which no client reaches.
+func phasesOf(t *config.ListenerTimeouts) stream.PhaseLimits {
+	seconds := func(d config.Duration) time.Duration { return time.Duration(d) }
+	var l stream.PhaseLimits
+	l[stream.PhaseHandshake] = stream.PhaseLimit{Ceiling: seconds(t.Handshake)}
+	l[stream.PhaseIdle] = stream.PhaseLimit{Ceiling: seconds(t.Idle)}
+	l[stream.PhaseHead] = stream.PhaseLimit{Ceiling: seconds(t.Head)}
+	l[stream.PhaseBody] = stream.PhaseLimit{Idle: seconds(t.BodyIdle), MinRate: int64(t.MinRate), Grace: rateGrace}
+	l[stream.PhaseWait] = stream.PhaseLimit{Ceiling: waitCeiling}
+	l[stream.PhaseWrite] = stream.PhaseLimit{Idle: seconds(t.WriteIdle), MinRate: int64(t.MinRate), Grace: rateGrace}
+	l[stream.PhaseTunnel] = stream.PhaseLimit{Idle: seconds(t.TunnelIdle)}
+	l[stream.PhaseLinger] = stream.PhaseLimit{Ceiling: lingerCeiling}
+	for p := stream.PhaseUpstreamSend; p < stream.NumPhases; p++ {
+		l[p] = stream.PhaseLimit{Ceiling: waitCeiling}
+	}
+	return l
+}
+
+const (
+	// waitCeiling ends a wait that the timeouts of routes should have ended.
+	waitCeiling = 24 * time.Hour
+	// lingerCeiling is how long the rest of a refused request is read, so that
+	// the client sees the answer instead of a reset.
+	lingerCeiling = 2 * time.Second
+)
+
+// serve starts to accept, once.
+func (f *front) serve() {
+	f.serves.Do(func() {
+		f.engine.retired.Go(func() { f.ln.Serve(f.handle) })
+	})
+}
+
+// handle carries one connection to its end.
+func (f *front) handle(nc net.Conn, facts *stream.Conn) {
+	ctx, cancel := context.WithCancel(f.engine.ctx)
+	defer cancel()
+	if f.tls != nil {
+		secured, err := f.tls.Handshake(ctx, nc, facts)
+		if err != nil {
+			f.engine.log.Debug("TLS handshake failed", "listener", facts.Listener, "client", facts.Remote, "err", err)
+			return
+		}
+		nc = secured
+	}
+	f.server.Load().Serve(ctx, nc, facts)
+}
+
+// stop closes the address; connections are told to end.
+func (f *front) stop() {
+	f.ln.Stop()
+	f.server.Load().Drain()
+}
+
+// wait returns when all connections have ended; when ctx ends first it closes
+// those that are left.
+func (f *front) wait(ctx context.Context) {
+	if f.ln.Wait(ctx) == nil {
+		return
+	}
+	f.engine.log.Warn("the grace period is over; connections were cut", "listener", f.spec.Spec.Name, "open", f.ln.Stats.Open.Load())
+	f.ln.CloseAll()
+	_ = f.ln.Wait(context.Background()) // their handlers end at once
+}

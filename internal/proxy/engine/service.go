@@ -1,0 +1,147 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/proxy/chain"
+	"github.com/weirproxy/weir/internal/proxy/route"
+	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/stream"
+)
+
+// service is a route that runs: its filters folded around its action, and the
+// upstreams that it uses.
+type service struct {
+	entry route.Entry
+	uses  []*upstream
+}
+
+// shareService is the running service of r when neither it nor an upstream of
+// it changed, or a new one.
+func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service) (*service, error) {
+	uses, err := upstreamsOf(r, g)
+	if err != nil {
+		return nil, err
+	}
+	if running != nil && running.entry.Route.Hash == r.Hash && sameUpstreams(running.uses, uses) {
+		return running, nil
+	}
+	label := e.recorder.RouteLabel(r.Spec.Name)
+	action, err := action(r, uses)
+	if err != nil {
+		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
+	}
+	folded, err := e.fold(r, label, action)
+	if err != nil {
+		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
+	}
+	return &service{entry: route.Entry{Route: r, Label: label, Service: folded}, uses: uses}, nil
+}
+
+// upstreamsOf are the upstreams of the sides of r, in the order of the
+// document. A missing one fails closed: the route does not start.
+func upstreamsOf(r *snapshot.Route, g *generation) ([]*upstream, error) {
+	uses := make([]*upstream, len(r.Spec.To))
+	for i, to := range r.Spec.To {
+		if uses[i] = g.upstreams[to.Cluster]; uses[i] == nil {
+			return nil, fmt.Errorf("route %s: cluster %s does not run", r.Spec.Name, to.Cluster)
+		}
+	}
+	return uses, nil
+}
+
+func sameUpstreams(a, b []*upstream) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// action is what the last filter of a route calls.
+func action(r *snapshot.Route, uses []*upstream) (stream.Service, error) {
+	switch {
+	case r.Spec.Redirect != nil:
+		return route.NewRedirect(*r.Spec.Redirect, r.Match)
+	case r.Spec.Respond != nil:
+		return route.NewRespond(*r.Spec.Respond), nil
+	}
+	to, err := sides(r, uses)
+	if err != nil || r.Spec.Rewrite == nil {
+		return to, err
+	}
+	return route.NewRewrite(to, *r.Spec.Rewrite, r.Match)
+}
+
+// sides is the split over the clusters of a route, or its one cluster.
+func sides(r *snapshot.Route, uses []*upstream) (stream.Service, error) {
+	if len(uses) == 1 && r.Spec.To[0].Weight > 0 {
+		return uses[0].forRoute(r), nil
+	}
+	all := make([]route.Side, len(uses))
+	for i, u := range uses {
+		all[i] = route.Side{Name: r.Spec.To[i].Cluster, Weight: r.Spec.To[i].Weight, Service: u.forRoute(r)}
+	}
+	return route.NewSplit(all, r.Spec.Split.Key, r.Spec.Name)
+}
+
+// fold puts the filters of r around last.
+func (e *Engine) fold(r *snapshot.Route, label stream.Label, last stream.Service) (stream.Service, error) {
+	bound := make([]chain.Bound, len(r.Filters))
+	for i, f := range r.Filters {
+		definition, ok := e.cfg.Filters.Lookup(f.Name)
+		if !ok {
+			return nil, fmt.Errorf("filter %s is not part of this binary", f.Name)
+		}
+		bound[i] = chain.Bound{Definition: definition, Settings: f.Settings}
+	}
+	return chain.Build(bound, filter.Env{Route: label, Go: e.spawn}, last)
+}
+
+// tableState is what a front knows of its table: the service behind each name.
+type tableState map[string]*service
+
+// route gives the front the table for g, which shares what did not change with
+// the one before.
+func (f *front) route(g *generation) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := tableState{}
+	var changed []route.Entry
+	for name, svc := range g.services {
+		if !serves(svc.entry.Route, f.spec.Spec.Name) {
+			continue
+		}
+		next[name] = svc
+		if f.table[name] != svc {
+			changed = append(changed, svc.entry)
+		}
+	}
+	var removed []string
+	for name := range f.table {
+		if next[name] == nil {
+			removed = append(removed, name)
+		}
+	}
+	switch {
+	case len(f.table) == 0:
+		f.router.Swap(route.Build(changed))
+	case len(changed)+len(removed) > 0:
+		f.router.Swap(f.router.Table().With(changed, removed))
+	}
+	f.table = next
+}
+
+func serves(r *snapshot.Route, listener string) bool {
+	for _, name := range r.Listeners {
+		if name == listener {
+			return true
+		}
+	}
+	return false
+}
