@@ -98,7 +98,7 @@ type ClusterLimits struct {
 type RetryBudget struct {
 	// Ratio is the share of requests that may be retried, 0 to 1.
 	Ratio float64 `yaml:"ratio" json:"ratio" max:"1"`
-	// MinPerSecond may be retried in any case.
+	// MinPerSecond is how many may be retried each second in any case.
 	MinPerSecond int `yaml:"min_per_second" json:"min_per_second"`
 }
 

@@ -8,16 +8,16 @@ import (
 	"slices"
 )
 
-// Incompatible lists why a document that the old schema takes may be refused by
-// the new one: a field that is gone, a type or a bound that became narrower. It
+// Incompatible lists why a document that the promised schema takes may be refused
+// by the current one: a field that is gone, a type or a bound that became narrower. It
 // knows the keywords that Schema writes.
-func Incompatible(old, new []byte) ([]string, error) {
+func Incompatible(promised, current []byte) ([]string, error) {
 	var a, b map[string]any
-	if err := json.Unmarshal(old, &a); err != nil {
-		return nil, fmt.Errorf("config: the old schema: %w", err)
+	if err := json.Unmarshal(promised, &a); err != nil {
+		return nil, fmt.Errorf("config: the promised schema: %w", err)
 	}
-	if err := json.Unmarshal(new, &b); err != nil {
-		return nil, fmt.Errorf("config: the new schema: %w", err)
+	if err := json.Unmarshal(current, &b); err != nil {
+		return nil, fmt.Errorf("config: the current schema: %w", err)
 	}
 	var c comparison
 	c.schemas("", a, b)
@@ -30,13 +30,13 @@ func (c *comparison) say(path, format string, args ...any) {
 	c.reasons = append(c.reasons, path+": "+fmt.Sprintf(format, args...))
 }
 
-func (c *comparison) schemas(path string, old, new map[string]any) {
-	for _, keyword := range slices.Sorted(maps.Keys(old)) {
-		c.keyword(path, keyword, old[keyword], new[keyword])
+func (c *comparison) schemas(path string, was, now map[string]any) {
+	for _, keyword := range slices.Sorted(maps.Keys(was)) {
+		c.keyword(path, keyword, was[keyword], now[keyword])
 	}
-	for _, keyword := range slices.Sorted(maps.Keys(new)) {
-		if _, known := old[keyword]; !known && narrows(keyword) {
-			c.say(path, "%s is new: %v", keyword, new[keyword])
+	for _, keyword := range slices.Sorted(maps.Keys(now)) {
+		if _, known := was[keyword]; !known && narrows(keyword) {
+			c.say(path, "%s is new: %v", keyword, now[keyword])
 		}
 	}
 }
@@ -50,29 +50,29 @@ func narrows(keyword string) bool {
 	return true
 }
 
-func (c *comparison) keyword(path, keyword string, old, new any) {
+func (c *comparison) keyword(path, keyword string, was, now any) {
 	switch keyword {
 	case "properties", "$defs", "patternProperties":
-		c.members(path, old, new)
+		c.members(path, was, now)
 	case "type", "enum":
-		for _, value := range asList(old) {
-			if new != nil && !slices.ContainsFunc(asList(new), func(v any) bool { return reflect.DeepEqual(v, value) }) {
+		for _, value := range asList(was) {
+			if now != nil && !slices.ContainsFunc(asList(now), func(v any) bool { return reflect.DeepEqual(v, value) }) {
 				c.say(path, "%s %v is gone", keyword, value)
 			}
 		}
 	case "required":
-		for _, value := range asList(new) {
-			if !slices.Contains(asList(old), value) {
+		for _, value := range asList(now) {
+			if !slices.Contains(asList(was), value) {
 				c.say(path, "%v became required", value)
 			}
 		}
 	case "minimum", "maximum":
-		a, _ := old.(float64)
-		if b, written := new.(float64); written && (keyword == "minimum" && b > a || keyword == "maximum" && b < a) {
+		a, _ := was.(float64)
+		if b, written := now.(float64); written && (keyword == "minimum" && b > a || keyword == "maximum" && b < a) {
 			c.say(path, "%s went from %v to %v", keyword, a, b)
 		}
 	case "anyOf":
-		a, b := asList(old), asList(new)
+		a, b := asList(was), asList(now)
 		if len(b) < len(a) {
 			c.say(path, "there were %d forms, there are %d", len(a), len(b))
 			return
@@ -81,18 +81,18 @@ func (c *comparison) keyword(path, keyword string, old, new any) {
 			c.values(fmt.Sprintf("%s|%d", path, i), a[i], b[i])
 		}
 	case "items", "additionalProperties":
-		c.values(path+"[]", old, new)
+		c.values(path+"[]", was, now)
 	default:
-		if narrows(keyword) && new != nil && !reflect.DeepEqual(old, new) {
-			c.say(path, "%s went from %v to %v", keyword, old, new)
+		if narrows(keyword) && now != nil && !reflect.DeepEqual(was, now) {
+			c.say(path, "%s went from %v to %v", keyword, was, now)
 		}
 	}
 }
 
 // members compares schemas by name.
-func (c *comparison) members(path string, old, new any) {
-	a, _ := old.(map[string]any)
-	b, _ := new.(map[string]any)
+func (c *comparison) members(path string, was, now any) {
+	a, _ := was.(map[string]any)
+	b, _ := now.(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(a)) {
 		if _, there := b[name]; !there {
 			c.say(path+"."+name, "is gone")
@@ -102,15 +102,15 @@ func (c *comparison) members(path string, old, new any) {
 	}
 }
 
-func (c *comparison) values(path string, old, new any) {
-	a, both := old.(map[string]any)
-	b, ok := new.(map[string]any)
+func (c *comparison) values(path string, was, now any) {
+	a, both := was.(map[string]any)
+	b, ok := now.(map[string]any)
 	if both && ok {
 		c.schemas(path, a, b)
 		return
 	}
-	if !reflect.DeepEqual(old, new) {
-		c.say(path, "went from %v to %v", old, new)
+	if !reflect.DeepEqual(was, now) {
+		c.say(path, "went from %v to %v", was, now)
 	}
 }
 

@@ -1,8 +1,3 @@
-// Package config is the document that people write, as Go types: the comments
-// of the fields are the reference, their tags the rules, defaults.go the
-// defaults. It reads YAML and JSON strictly, with the place of every problem,
-// and writes both. It is the only package that knows the YAML library, and it
-// knows nothing of what the proxy makes of a document.
 package config
 
 // Document is everything that people write: the union of all files given.

@@ -216,6 +216,24 @@ func TestEffectiveReadsBack(t *testing.T) {
 	}
 }
 
+func TestCanonicalJSONReadsBack(t *testing.T) {
+	d := everything(t)
+	text, err := config.CanonicalJSON(*d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, problems := config.Parse("sent.json", text)
+	if again == nil || len(problems) > 0 {
+		t.Fatalf("%v\n%s", problems, text)
+	}
+	if diff := cmp.Diff(d, again, withoutPlaces()); diff != "" {
+		t.Errorf("-sent +received:\n%s", diff)
+	}
+	if second, err := config.CanonicalJSON(*again); err != nil || string(second) != string(text) {
+		t.Errorf("not the same bytes again: %v\n%s\n%s", err, text, second)
+	}
+}
+
 // TestObjectsTravelAsJSON: encoding/json and the decoder of this package agree.
 func TestObjectsTravelAsJSON(t *testing.T) {
 	d := everything(t)

@@ -2,14 +2,12 @@ package config
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -49,53 +47,6 @@ func readTrees(file string, content []byte, report complain) ([]*tree, bool) {
 		content = escapesOfJSON(content)
 	}
 	return readYAML(content, report)
-}
-
-// escapesOfJSON rewrites the two escapes of JSON that the YAML library refuses:
-// \/ and pairs of surrogates. What is not JSON is left alone.
-func escapesOfJSON(content []byte) []byte {
-	if !json.Valid(content) {
-		return content
-	}
-	out := make([]byte, 0, len(content))
-	for i := 0; i < len(content); {
-		switch {
-		case content[i] != '\\':
-			out = append(out, content[i])
-			i++
-		case content[i+1] == '/':
-			out = append(out, '/')
-			i += 2
-		case content[i+1] == 'u':
-			r, n := utf16Escape(content[i:])
-			out = fmt.Appendf(out, "\\U%08x", r)
-			i += n
-		default:
-			out = append(out, content[i], content[i+1])
-			i += 2
-		}
-	}
-	return out
-}
-
-// utf16Escape reads the \uXXXX that text, valid JSON, begins with, or the two
-// of a pair. A half of a pair alone is the replacement character.
-func utf16Escape(text []byte) (r rune, n int) {
-	r = hex4(text)
-	if !utf16.IsSurrogate(r) {
-		return r, 6
-	}
-	if len(text) >= 12 && text[6] == '\\' && text[7] == 'u' {
-		if pair := utf16.DecodeRune(r, hex4(text[6:])); pair != utf8.RuneError {
-			return pair, 12
-		}
-	}
-	return utf8.RuneError, 6
-}
-
-func hex4(escape []byte) rune {
-	n, _ := strconv.ParseUint(string(escape[2:6]), 16, 16)
-	return rune(n)
 }
 
 func readYAML(content []byte, report complain) (trees []*tree, ok bool) {
@@ -150,18 +101,6 @@ func lineAndColumn(content []byte, offset int) (line, col int32) {
 	line = int32(bytes.Count(before, []byte{'\n'})) + 1
 	col = int32(utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])) + 1
 	return line, col
-}
-
-// jsonError finds what the YAML reader would let pass in a .json file.
-func jsonError(content []byte) (offset int, err error) {
-	var raw json.RawMessage
-	if err = json.Unmarshal(content, &raw); err == nil {
-		return 0, nil
-	}
-	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
-		return max(int(syntax.Offset)-1, 0), err
-	}
-	return 0, err
 }
 
 // syntaxError puts a place to what the library says ("yaml: line 3: ...").
