@@ -122,17 +122,20 @@ func splitFailure(text string) error {
 // checkName refuses what cannot be a DNS name. It resolves nothing.
 func checkName(name string) error {
 	name = strings.TrimSuffix(name, ".")
+	if name == "" {
+		return errors.New("the name is empty")
+	}
 	if len(name) > 253 {
 		return errors.New("the name has more than 253 bytes")
 	}
 	labels := strings.Split(name, ".")
 	for _, label := range labels {
 		if err := checkLabel(label); err != nil {
-			return fmt.Errorf("%q: %w", name, err)
+			return err
 		}
 	}
 	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
-		return fmt.Errorf("%q is neither an IPv4 address nor a name", name)
+		return errors.New("it is neither an IPv4 address nor a name")
 	}
 	return nil
 }

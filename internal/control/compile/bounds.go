@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/weirproxy/weir/config"
@@ -18,14 +19,14 @@ type number interface {
 // atLeast refuses a value below least.
 func atLeast[N number](r *config.Report, path string, value, least N) {
 	if value < least {
-		r.Errorf(path, "write "+strconv.FormatInt(int64(least), 10)+" or more", "%s is %d", path, int64(value))
+		r.Errorf(path, fmt.Sprintf("write %v or more", least), "%s is %v", path, value)
 	}
 }
 
 // unusual warns about a value that protects nothing any more.
 func unusual[N number](r *config.Report, path string, value, most N) {
 	if value > most {
-		r.Warnf(path, "is it a mistake?", "%s is %d, far more than usual (%d)", path, int64(value), int64(most))
+		r.Warnf(path, "is it a mistake?", "%s is %v, far more than usual (%v)", path, value, most)
 	}
 }
 

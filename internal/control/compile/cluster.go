@@ -70,7 +70,7 @@ func endpointFix(text string) string {
 func checkDNS(spec *config.Cluster, r *config.Report) {
 	if spec.DNS != nil {
 		if err := checkName(spec.DNS.SRV); err != nil {
-			r.Errorf("dns.srv", "write a name such as _http._tcp.api.example.com", "srv: %v", err)
+			r.Errorf("dns.srv", "write a name such as _http._tcp.api.example.com", "srv %q: %v", spec.DNS.SRV, err)
 		} else if !strings.HasPrefix(spec.DNS.SRV, "_") {
 			r.Warnf("dns.srv", "write a name such as _http._tcp.api.example.com", "%q does not look like the name of SRV records", spec.DNS.SRV)
 		}

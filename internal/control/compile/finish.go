@@ -62,17 +62,20 @@ func contentOf(s *snapshot.Snapshot) content {
 
 // heldObjects lists what is held, each with the problems that say why.
 func (c *compiler) heldObjects() []snapshot.Held {
-	problems := map[string]config.Problems{}
+	why := reasons{byObject: map[string]config.Problems{}, byFile: map[string]config.Problems{}}
 	for _, p := range c.problems {
-		problems[p.Object] = append(problems[p.Object], p)
+		why.byObject[p.Object] = append(why.byObject[p.Object], p)
+		if p.Severity == config.Error {
+			why.byFile[p.Pos.File] = append(why.byFile[p.Pos.File], p)
+		}
 	}
 	var held []snapshot.Held
 	for _, part := range c.general.held {
-		held = append(held, snapshot.Held{Kind: part, Problems: problems[part]})
+		held = append(held, snapshot.Held{Kind: part, Problems: why.byObject[part]})
 	}
-	held = append(held, heldOf(c.listeners, problems)...)
-	held = append(held, heldOf(c.routes, problems)...)
-	return append(held, heldOf(c.clusters, problems)...)
+	held = append(held, heldOf(c.listeners, why)...)
+	held = append(held, heldOf(c.routes, why)...)
+	return append(held, heldOf(c.clusters, why)...)
 }
 
 // sortProblems puts the problems in the order of file, line and column; those

@@ -66,15 +66,18 @@ func (g *general) hold(part string, last *snapshot.Snapshot) {
 // stand in the one that is unknown.
 func (g *general) holdUnwritten(last *snapshot.Snapshot) {
 	defaults := config.Default[config.Document]()
-	for part, equal := range map[string]bool{
-		"admin":      reflect.DeepEqual(g.admin, defaults.Admin),
-		"access_log": reflect.DeepEqual(g.accessLog, defaults.AccessLog),
-		"metrics":    reflect.DeepEqual(g.metrics, defaults.Metrics),
-		"redact":     reflect.DeepEqual(g.redact, defaults.Redact),
-		"drain":      reflect.DeepEqual(g.drain, defaults.Drain),
+	for _, part := range []struct {
+		name           string
+		now, none, was any
+	}{
+		{"admin", g.admin, defaults.Admin, last.Admin},
+		{"access_log", g.accessLog, defaults.AccessLog, last.AccessLog},
+		{"metrics", g.metrics, defaults.Metrics, last.Metrics},
+		{"redact", g.redact, defaults.Redact, last.Redact},
+		{"drain", g.drain, defaults.Drain, last.Drain},
 	} {
-		if equal {
-			g.hold(part, last)
+		if reflect.DeepEqual(part.now, part.none) && !reflect.DeepEqual(part.now, part.was) {
+			g.hold(part.name, last)
 		}
 	}
 }

@@ -121,14 +121,24 @@ func (c *compiler) keepReferenced() {
 			continue
 		}
 		for _, target := range c.routes.chosen[name].Spec.To {
-			if c.clusters.chosen[target.Cluster] != nil {
-				continue
-			}
-			c.clusters.hold(target.Cluster)
-			if c.clusters.held[target.Cluster] {
-				c.clusters.report(c, target.Cluster).Warnf("", "mend the route; the cluster goes with its next good version",
-					"cluster %q is kept because route %q, which keeps its last good version, uses it", target.Cluster, name)
+			if c.clusters.chosen[target.Cluster] == nil {
+				c.keepCluster(target.Cluster, name)
 			}
 		}
 	}
+}
+
+func (c *compiler) keepCluster(name, route string) {
+	if c.clusters.hold(name); !c.clusters.held[name] {
+		c.routes.refuse(route) // the last state was not whole: it must not be, and must not do harm
+		return
+	}
+	at := c.routes.chosen[route].Spec.At
+	for i := range c.doc.Routes {
+		if spec := &c.doc.Routes[i]; spec.Name == route {
+			at = spec.At // where it stands now
+		}
+	}
+	config.NewReport("cluster "+name, at, &c.problems).Warnf("to", "mend the route",
+		"cluster %q was removed, but is kept because route %q keeps its last good version, which uses it", name, route)
 }

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/weirproxy/weir/config"
 )
@@ -31,7 +32,7 @@ func checkRetry(spec *config.Route, r *config.Report) {
 	}
 	methods(retry.Methods, "methods", r)
 	for i, method := range retry.Methods {
-		if isToken(method) && !safeToRepeat(method) {
+		if method == strings.ToUpper(method) && !safeToRepeat(method) {
 			r.Warnf(index("methods", i), "keep it only if the service recognises repeated requests",
 				"%s may be carried out twice: an attempt whose answer got lost is sent again", method)
 		}

@@ -78,7 +78,7 @@ func checkTargets(spec *config.Route, r *config.Report) {
 		return
 	}
 	if _, err := requestkey.Parse(spec.Split.Key); err != nil {
-		r.Errorf("split.key", "write header:NAME, cookie:NAME, query:NAME or client", "split: %v", err)
+		r.Errorf("split.key", "", "split: %v", err)
 	} else if len(spec.To) == 1 {
 		r.Warnf("split", "remove it", "split has no effect with one cluster")
 	}

@@ -18,6 +18,7 @@ type set[T any] struct {
 	order    []string // the names of the document, in its order, bad ones included
 	chosen   map[string]*T
 	held     map[string]bool
+	lost     map[string]string // held because of a file: what stood there is not known
 	refused  map[string]bool
 	bad      []string // did not compile; holdBroken decides
 }
@@ -25,7 +26,7 @@ type set[T any] struct {
 func newSet[T any](kind string, previous []*T, describe func(*T) (string, *config.Origin)) *set[T] {
 	s := &set[T]{
 		kind: kind, describe: describe, previous: make(map[string]*T, len(previous)),
-		chosen: map[string]*T{}, held: map[string]bool{}, refused: map[string]bool{},
+		chosen: map[string]*T{}, held: map[string]bool{}, lost: map[string]string{}, refused: map[string]bool{},
 	}
 	for _, object := range previous {
 		name, _ := describe(object)
@@ -73,6 +74,7 @@ func (s *set[T]) holdMissing(file string) {
 		_, origin := s.describe(s.previous[name])
 		if _, there := s.chosen[name]; !there && origin.Pos.File == file {
 			s.hold(name)
+			s.lost[name] = file
 		}
 	}
 }
@@ -149,13 +151,21 @@ func holdOne[T any](s *set[T], broken config.BrokenObject) {
 	}
 }
 
-// heldOf lists what is held, with its problems.
-func heldOf[T any](s *set[T], problems map[string]config.Problems) []snapshot.Held {
+// reasons are the problems by the object, and by the file, that they belong to.
+type reasons struct{ byObject, byFile map[string]config.Problems }
+
+// heldOf lists what is held, with the problems that say why.
+func heldOf[T any](s *set[T], why reasons) []snapshot.Held {
 	var held []snapshot.Held
 	for _, name := range s.names() {
-		if s.held[name] {
-			held = append(held, snapshot.Held{Kind: s.kind, Name: name, Problems: problems[s.kind+" "+name]})
+		if !s.held[name] {
+			continue
 		}
+		problems := why.byObject[s.kind+" "+name]
+		if file, lost := s.lost[name]; lost {
+			problems = why.byFile[file]
+		}
+		held = append(held, snapshot.Held{Kind: s.kind, Name: name, Problems: problems})
 	}
 	return held
 }
