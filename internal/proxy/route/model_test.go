@@ -274,9 +274,32 @@ func checkModel(t *rapid.T) {
 				if table.Len() != len(v.live) {
 					t.Fatalf("%s: Len is %d, want %d", how, table.Len(), len(v.live))
 				}
+				checkTallies(t, table)
 				checkExplain(t, table.Explain(req), want)
 			}
 		}
+	}
+}
+
+// checkTallies: what a table counts is what is in it. A count too many costs
+// probes for ever, one too few hides routes.
+func checkTallies(t *rapid.T, table *Table) {
+	var wild, priorities tally
+	check := func(b *bucket) {
+		var depths tally
+		b.prefixes.each(func(_ string, tied *ties) { depths.add(tied.routes[0].depth) })
+		if !slices.Equal(depths, b.depths) {
+			t.Fatalf("depths are %v, counted %v", depths, b.depths)
+		}
+	}
+	table.hosts.each(func(_ string, b *bucket) { check(b) })
+	table.wild.each(func(host string, b *bucket) { wild.add(labels(host)); check(b) })
+	table.names.each(func(_ string, r *indexed) { priorities.add(r.priority) })
+	if table.any != nil {
+		check(table.any)
+	}
+	if !slices.Equal(wild, table.wildSize) || !slices.Equal(priorities, table.priorities) {
+		t.Fatalf("wildcards %v, counted %v; priorities %v, counted %v", wild, table.wildSize, priorities, table.priorities)
 	}
 }
 
