@@ -44,7 +44,7 @@ func negotiate(h *stream.Header) int {
 }
 
 func (p preference) beats(q preference) bool {
-	if p.quality != q.quality {
+	if p.quality != q.quality || p.quality == 0 {
 		return p.quality > q.quality
 	}
 	if p.exact != q.exact {
