@@ -1,0 +1,155 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weirproxy/weir/internal/endpoint"
+)
+
+// check asks one endpoint; nil means fit. It is the recover boundary of its
+// goroutine.
+func (c *Checker) check(ctx context.Context, e *endpoint.Endpoint) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.Stats.Panics.Add(1)
+			err = fmt.Errorf("the check panicked: %v", r)
+		}
+	}()
+	timeout := time.Duration(c.spec.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	nc, err := c.dial(ctx, e)
+	if err == nil {
+		defer nc.Close()
+		if c.spec.Type == "http" {
+			err = c.ask(ctx, nc, e)
+		}
+	}
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v", timeout)
+	}
+	return err
+}
+
+// ask makes one exchange on a connection of its own. The body is not read.
+func (c *Checker) ask(ctx context.Context, nc net.Conn, e *endpoint.Endpoint) error {
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	host := c.spec.Host
+	if host == "" {
+		host = hostOf(e)
+	}
+	request := "GET " + c.spec.Path + " HTTP/1.1\r\nHost: " + host +
+		"\r\nUser-Agent: weir-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+	if _, err := io.WriteString(nc, request); err != nil {
+		return fmt.Errorf("GET %s: %w", c.spec.Path, err)
+	}
+	status, err := readStatus(nc)
+	if err != nil {
+		return fmt.Errorf("GET %s: %w", c.spec.Path, err)
+	}
+	if !c.accepted.has(status) {
+		return fmt.Errorf("GET %s: status %d", c.spec.Path, status)
+	}
+	return nil
+}
+
+// hostOf is the Host header for an endpoint, without the usual ports.
+func hostOf(e *endpoint.Endpoint) string {
+	if e.Network != "tcp" {
+		return "localhost"
+	}
+	host, port, err := net.SplitHostPort(e.Address)
+	if err != nil {
+		return e.Address
+	}
+	if e.Host != "" {
+		host = strings.TrimSuffix(strings.Trim(e.Host, "[]"), ".")
+	}
+	if port == "80" || port == "443" {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// maxHead bounds what is read of an answer: interim responses and the status
+// line of the final one.
+const maxHead = 8 << 10
+
+var errNotHTTP = errors.New("the answer is not HTTP/1")
+
+// readStatus reads up to the first status line that is final (RFC 9112 section
+// 4, RFC 9110 section 15.2).
+func readStatus(r io.Reader) (int, error) {
+	head, total := make([]byte, 0, 512), 0
+	for {
+		for {
+			status, rest, complete, err := nextStatus(head)
+			if err != nil || complete && status >= 200 {
+				return status, err
+			}
+			if !complete {
+				break
+			}
+			head = rest // after an interim response
+		}
+		if total >= maxHead {
+			return 0, fmt.Errorf("no final status line within %d bytes", maxHead)
+		}
+		if len(head) == cap(head) {
+			head = append(make([]byte, 0, 2*cap(head)+512), head...)
+		}
+		n, err := r.Read(head[len(head):cap(head)])
+		head, total = head[:len(head)+n], total+n
+		if err != nil && n == 0 {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the connection was closed before a status line")
+			}
+			return 0, err
+		}
+	}
+}
+
+// nextStatus looks at the first head in b. An interim one is complete with its
+// empty line, a final one with its status line.
+func nextStatus(b []byte) (status int, rest []byte, complete bool, err error) {
+	const prefix, least = "HTTP/1.", len("HTTP/1.1 200")
+	if !bytes.HasPrefix(b, []byte(prefix)[:min(len(b), len(prefix))]) {
+		return 0, nil, false, errNotHTTP
+	}
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 {
+		return 0, nil, false, nil
+	}
+	line := strings.TrimSuffix(string(b[:end]), "\r")
+	if len(line) < least || line[8] != ' ' || len(line) > least && line[least] != ' ' || line[7] != '0' && line[7] != '1' {
+		return 0, nil, false, errNotHTTP
+	}
+	status, err = strconv.Atoi(line[9:least])
+	if err != nil || status < 100 || status > 599 || line[9] == '+' {
+		return 0, nil, false, errNotHTTP
+	}
+	if status == 101 {
+		return 0, nil, false, errors.New("101 to a request without Upgrade")
+	}
+	if status >= 200 {
+		return status, nil, true, nil
+	}
+	for _, blank := range []string{"\r\n\r\n", "\n\n"} {
+		if at := bytes.Index(b, []byte(blank)); at >= 0 {
+			return status, b[at+len(blank):], true, nil
+		}
+	}
+	return 0, nil, false, nil
+}

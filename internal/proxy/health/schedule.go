@@ -1,0 +1,171 @@
+package health
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"time"
+
+	"github.com/weirproxy/weir/internal/backoff"
+	"github.com/weirproxy/weir/internal/endpoint"
+)
+
+// memory is what is known of one endpoint. Only the goroutine of Run uses it.
+type memory struct {
+	endpoint *endpoint.Endpoint
+	due      time.Time
+	at       int  // in the queue; -1 while its check is under way
+	judged   bool // the first check has decided
+	fit      bool // the verdict, once judged
+	row      int  // results in a row that speak against the verdict
+	late     bool // it was counted as late for this turn
+	gone     bool // not in the set any more
+}
+
+// result is what one check said.
+type result struct {
+	memory *memory
+	err    error // nil: fit
+}
+
+// round is the state of Run.
+type round struct {
+	c       *Checker
+	known   map[*endpoint.Endpoint]*memory
+	queue   queue // of those that wait for their turn
+	running int
+	results chan result
+	start   func(*memory)
+}
+
+// adopt takes the endpoints of set over.
+func (r *round) adopt(set *endpoint.Set, now time.Time) {
+	stays := make(map[*endpoint.Endpoint]bool, len(set.All()))
+	for _, e := range set.All() {
+		stays[e] = true
+		if r.known[e] == nil {
+			m := &memory{endpoint: e, due: now}
+			r.known[e] = m
+			heap.Push(&r.queue, m)
+		}
+	}
+	for e, m := range r.known {
+		if stays[e] {
+			continue
+		}
+		delete(r.known, e)
+		m.gone = true
+		if m.at >= 0 {
+			heap.Remove(&r.queue, m.at)
+		}
+	}
+}
+
+// startDue starts the checks whose time has come and returns when to look
+// again, if there is anything to wait for but a result.
+func (r *round) startDue(now time.Time) (next time.Time, any bool) {
+	for len(r.queue) > 0 {
+		m := r.queue[0]
+		if m.due.After(now) {
+			return m.due, true
+		}
+		if r.running >= r.most() {
+			if !m.late {
+				m.late = true
+				r.c.Stats.Late.Add(1)
+			}
+			return time.Time{}, false // a result comes first
+		}
+		heap.Pop(&r.queue)
+		m.late = false
+		r.running++
+		r.start(m)
+	}
+	return time.Time{}, false
+}
+
+// How many checks may be under way at once: as many as it takes to ask every
+// endpoint in its interval although all of them time out, within these bounds.
+const (
+	fewestAtOnce = 8
+	mostAtOnce   = 256
+)
+
+func (r *round) most() int {
+	need := int64(len(r.known)) * int64(r.c.spec.Timeout) / int64(r.c.spec.Interval)
+	return int(min(max(need+1, fewestAtOnce), mostAtOnce))
+}
+
+// judge takes a result: the first one decides, later ones when enough of them
+// in a row say the opposite of the verdict.
+func (r *round) judge(res result, now time.Time) {
+	r.running--
+	m, good := res.memory, res.err == nil
+	if good {
+		r.c.Stats.Good.Add(1)
+	} else {
+		r.c.Stats.Bad.Add(1)
+	}
+	if m.gone {
+		return
+	}
+	m.due = now.Add(backoff.Around(time.Duration(r.c.spec.Interval), 0.1, rand.Uint64()))
+	heap.Push(&r.queue, m)
+
+	reason := "the check succeeded"
+	if !good {
+		reason = res.err.Error()
+	}
+	switch {
+	case !m.judged:
+		m.judged, m.fit = true, good
+	case good == m.fit:
+		m.row = 0
+	default:
+		if m.row++; m.row < r.threshold(m.fit) {
+			return
+		}
+		m.fit, m.row = good, 0
+	}
+	// Told while nothing changes, too: the reason may.
+	if m.endpoint.Checked(m.fit, reason, now) {
+		r.c.Stats.Changes.Add(1)
+		if r.c.onChange != nil {
+			r.c.onChange(Change{Endpoint: m.endpoint, Fit: m.fit, Reason: reason})
+		}
+	}
+}
+
+func (r *round) threshold(fit bool) int {
+	if fit {
+		return r.c.spec.Unhealthy
+	}
+	return r.c.spec.Healthy
+}
+
+// queue is a heap by time.
+type queue []*memory
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].at, q[j].at = i, j
+}
+
+// Push is for container/heap.
+func (q *queue) Push(x any) {
+	m := x.(*memory)
+	m.at = len(*q)
+	*q = append(*q, m)
+}
+
+// Pop is for container/heap.
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	m := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	m.at = -1
+	return m
+}
