@@ -1,0 +1,163 @@
+package admin
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"strings"
+)
+
+// page is one line of the index.
+type page struct{ pattern, link, what string }
+
+var pages = []page{
+	{"GET /live", "/live", "200 while the process runs"},
+	{"GET /ready", "/ready", "200 once a configuration serves, 503 before and while draining"},
+	{"GET /metrics", "/metrics", "metrics for Prometheus"},
+	{"GET /snapshot", "/snapshot", "the configuration that runs, redacted"},
+	{"GET /routes", "/routes?format=text", "routes in the order of precedence"},
+	{"GET /clusters", "/clusters?format=text", "health and load of each endpoint"},
+	{"GET /connections", "/connections?format=text", "open client connections"},
+	{"GET /explain", "/explain?method=GET&url=http://localhost/&format=text", "the way of a request: ?method=&url=&header=Name:%20value&client="},
+	{"POST /reload", "", "read the documents again (Content-Type: application/json)"},
+	{"GET /debug/pprof/", "/debug/pprof/", "profiles of the process"},
+}
+
+// Handler is all pages behind the guard.
+func (s *Server) Handler() http.Handler {
+	v := &s.cfg.Views
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.index)
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "live") })
+	mux.HandleFunc("GET /ready", s.ready)
+	if v.Metrics != nil {
+		mux.Handle("GET /metrics", v.Metrics)
+	}
+	if v.Snapshot != nil {
+		mux.HandleFunc("GET /snapshot", func(w http.ResponseWriter, r *http.Request) { s.show(w, r, v.Snapshot(), nil) })
+	}
+	if v.Routes != nil {
+		mux.HandleFunc("GET /routes", func(w http.ResponseWriter, r *http.Request) {
+			routes := v.Routes()
+			s.show(w, r, routes, func(out io.Writer) { printRoutes(out, routes) })
+		})
+	}
+	if v.Clusters != nil {
+		mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, r *http.Request) {
+			clusters := v.Clusters()
+			s.show(w, r, clusters, func(out io.Writer) { printClusters(out, clusters) })
+		})
+	}
+	if v.Connections != nil {
+		mux.HandleFunc("GET /connections", s.connections)
+	}
+	if v.Explain != nil {
+		mux.HandleFunc("GET /explain", s.explain)
+	}
+	if v.Reload != nil {
+		mux.HandleFunc("POST /reload", s.reload)
+	}
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return s.guard(mux)
+}
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	var b strings.Builder
+	b.WriteString("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Weir</title><h1>Weir " + html.EscapeString(s.cfg.Version) + "</h1><table>")
+	for _, p := range pages {
+		_, path, _ := strings.Cut(p.pattern, " ")
+		name := html.EscapeString(p.pattern)
+		if p.link != "" {
+			name = `<a href="` + html.EscapeString(p.link) + `">` + html.EscapeString(path) + `</a>`
+		}
+		b.WriteString("<tr><td>" + name + "<td>" + html.EscapeString(p.what))
+	}
+	b.WriteString("</table></html>\n")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = io.WriteString(w, b.String()) // a client that is gone
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.cfg.Views.Ready != nil {
+		if err := s.cfg.Views.Ready(); err != nil {
+			w.Header().Set("Retry-After", "1")
+			say(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+			return
+		}
+	}
+	say(w, http.StatusOK, "ready")
+}
+
+// How many connections /connections shows.
+const (
+	shownConnections = 200
+	mostConnections  = 10_000
+)
+
+func (s *Server) connections(w http.ResponseWriter, r *http.Request) {
+	limit := shownConnections
+	if text := r.URL.Query().Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > mostConnections {
+			fail(w, r, http.StatusBadRequest, fmt.Sprintf("limit %q is not a number from 1 to %d", text, mostConnections))
+			return
+		}
+		limit = n
+	}
+	list := s.cfg.Views.Connections(limit)
+	list.Shown = list.Shown[:min(len(list.Shown), limit)]
+	s.show(w, r, list, func(out io.Writer) { printConnections(out, &list) })
+}
+
+func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	q := Question{Method: query.Get("method"), URL: query.Get("url"), Client: query.Get("client")}
+	if q.URL == "" {
+		fail(w, r, http.StatusBadRequest, "url is missing: /explain?method=GET&url=https://api.example.com/v1&header=Name:%20value&client=192.0.2.1")
+		return
+	}
+	if q.Method == "" {
+		q.Method = http.MethodGet
+	}
+	for _, text := range query["header"] {
+		name, value, ok := strings.Cut(text, ":")
+		if !ok || name == "" {
+			fail(w, r, http.StatusBadRequest, "a header is not of the form name: value")
+			return
+		}
+		q.Header = append(q.Header, [2]string{name, strings.TrimSpace(value)})
+	}
+	explanation, err := s.cfg.Views.Explain(q)
+	if err != nil {
+		fail(w, r, http.StatusBadRequest, s.policy().Text(err.Error()))
+		return
+	}
+	s.show(w, r, explanation.Data, func(out io.Writer) { _, _ = io.WriteString(out, explanation.Text) })
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		fail(w, r, http.StatusRequestEntityTooLarge, "the body is too large; none is needed")
+		return
+	}
+	result, err := s.cfg.Views.Reload(r.Context())
+	status := http.StatusOK
+	if err != nil || result.Problems.Errors() > 0 {
+		status = http.StatusUnprocessableEntity
+	}
+	answer := struct {
+		ReloadResult
+		Error string `json:"error,omitempty"`
+	}{ReloadResult: result}
+	if err != nil {
+		answer.Error = err.Error()
+	}
+	s.showStatus(w, r, status, answer, func(out io.Writer) { printReload(out, &result, err) })
+}

@@ -1,0 +1,119 @@
+package admin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+)
+
+// printable is s on one line, without what a terminal would obey.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\ufffd'
+	}, s)
+}
+
+// table prints rows in columns. Every cell is made printable.
+func table(out io.Writer, rows [][]string) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if cell == "" {
+				cell = "-"
+			}
+			row[i] = printable(cell)
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	_ = w.Flush() // out is in memory
+}
+
+func printRoutes(out io.Writer, routes []Route) {
+	rows := [][]string{{"ROUTE", "LISTENERS", "MATCH", "ACTION", "FILTERS", "PRIORITY", "TIMEOUT", "POS", "HELD"}}
+	for _, r := range routes {
+		rows = append(rows, []string{
+			r.Name, strings.Join(r.Listeners, ","), r.Match, r.Action, strings.Join(r.Filters, ","),
+			fmt.Sprint(r.Priority), r.Timeout.String(), r.Pos, r.Held,
+		})
+	}
+	table(out, rows)
+}
+
+func printClusters(out io.Writer, clusters []Cluster) {
+	for i, c := range clusters {
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintf(out, "%s  balance %s, requests %s, connections %s", printable(c.Name), printable(c.Balance),
+			of(c.Requests, c.MaxRequests), of(c.Connections, c.MaxConnections))
+		if c.RetryBudget != "" {
+			fmt.Fprintf(out, ", retries %s", printable(c.RetryBudget))
+		}
+		if c.Held != "" {
+			fmt.Fprintf(out, "\n  held: %s", printable(c.Held))
+		}
+		fmt.Fprintln(out)
+		printEndpoints(out, c.Endpoints)
+	}
+}
+
+func printEndpoints(out io.Writer, endpoints []Endpoint) {
+	rows := [][]string{{"  ENDPOINT", "HOST", "WEIGHT", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "IN A ROW", "EJECTED", "OPEN", "IDLE", "HORIZON", "REASON"}}
+	for _, e := range endpoints {
+		health, horizon := e.Health, ""
+		if !e.Until.IsZero() {
+			health += " until " + e.Until.UTC().Format(time.TimeOnly)
+		}
+		if e.Horizon > 0 {
+			horizon = e.Horizon.String()
+		}
+		rows = append(rows, []string{
+			"  " + e.Address, e.Host, fmt.Sprint(e.Weight), health, fmt.Sprint(e.InFlight), fmt.Sprint(e.Requests),
+			fmt.Sprint(e.Failures), fmt.Sprint(e.Consecutive), fmt.Sprint(e.Ejections), fmt.Sprint(e.Open), fmt.Sprint(e.Idle), horizon, e.Reason,
+		})
+	}
+	table(out, rows)
+}
+
+// of is "3 of 100"; a limit of 0 is none.
+func of(n, limit int64) string {
+	if limit == 0 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d of %d", n, limit)
+}
+
+func printConnections(out io.Writer, list *Connections) {
+	fmt.Fprintf(out, "%d open, %d shown\n", list.Open, len(list.Shown))
+	rows := [][]string{{"ID", "LISTENER", "REMOTE", "PHASE", "AGE", "REQUESTS", "BYTES IN", "BYTES OUT", "TLS", "SERVER NAME", "IDENTITY"}}
+	for _, c := range list.Shown {
+		rows = append(rows, []string{
+			fmt.Sprint(c.ID), c.Listener, c.Remote, c.Phase, time.Duration(c.Age).Round(time.Millisecond).String(), fmt.Sprint(c.Requests),
+			fmt.Sprint(c.BytesIn), fmt.Sprint(c.BytesOut), c.TLS, c.ServerName, c.Identity,
+		})
+	}
+	table(out, rows)
+}
+
+func printReload(out io.Writer, result *ReloadResult, err error) {
+	for _, p := range result.Problems {
+		fmt.Fprintln(out, printable(p.String()))
+	}
+	for _, held := range result.Held {
+		fmt.Fprintln(out, printable(held)+" keeps its last good version")
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(out, "not applied: %s; snapshot %d stays\n", printable(err.Error()), result.Snapshot)
+	case result.Changed:
+		fmt.Fprintf(out, "snapshot %d serves\n", result.Snapshot)
+	default:
+		fmt.Fprintf(out, "nothing has changed; snapshot %d serves\n", result.Snapshot)
+	}
+}

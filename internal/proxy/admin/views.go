@@ -1,0 +1,143 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/redact"
+)
+
+// Views are what the pages show, asked on each request. They are called from
+// any goroutine. A page whose view is nil answers 404.
+type Views struct {
+	// Ready tells whether requests should be sent here: nil once a generation
+	// serves and until it drains, else the reason.
+	Ready func() error
+	// Policy is the redaction in force.
+	Policy func() *redact.Policy
+	// Metrics serves /metrics.
+	Metrics http.Handler
+	// Snapshot is what runs, as something that encodes to JSON.
+	Snapshot    func() any
+	Routes      func() []Route
+	Clusters    func() []Cluster
+	Connections func(max int) Connections
+	Explain     Explainer
+	Reload      func(ctx context.Context) (ReloadResult, error)
+}
+
+// Route is one row of /routes, in the order in which they are tried.
+type Route struct {
+	Name      string   `json:"name"`
+	Listeners []string `json:"listeners"`
+	Match     string   `json:"match"`  // "pay.example.com /v1/* GET,POST header:x-tenant"
+	Action    string   `json:"action"` // "payments-v1 (95), payments-v2 (5)", "redirect 308", "respond 200"
+	Filters   []string `json:"filters"`
+	Priority  int      `json:"priority"`
+	Timeout   Duration `json:"timeout"`
+	Pos       string   `json:"pos"`
+	// Held says why the last version of the document is not the one that runs.
+	Held string `json:"held,omitempty"`
+}
+
+// Cluster is one part of /clusters.
+type Cluster struct {
+	Name           string     `json:"name"`
+	Balance        string     `json:"balance"`
+	Requests       int64      `json:"requests"` // under way
+	MaxRequests    int64      `json:"max_requests"`
+	Connections    int64      `json:"connections"` // open, idle included
+	MaxConnections int64      `json:"max_connections"`
+	RetryBudget    string     `json:"retry_budget,omitempty"` // "12 of 20 left"
+	Held           string     `json:"held,omitempty"`
+	Endpoints      []Endpoint `json:"endpoints"`
+}
+
+// Endpoint is the health and the load of one address.
+type Endpoint struct {
+	Network     string    `json:"network"`
+	Address     string    `json:"address"`
+	Host        string    `json:"host,omitempty"`
+	Weight      int       `json:"weight"`
+	Health      string    `json:"health"` // fit, ejected or unfit
+	Reason      string    `json:"reason,omitempty"`
+	Since       time.Time `json:"since"`             // of the health
+	Until       time.Time `json:"until,omitzero"`    // end of the ejection
+	InFlight    int64     `json:"in_flight"`         // attempts under way
+	Requests    int64     `json:"requests"`          // attempts ever
+	Failures    int64     `json:"failures"`          // that count for ejection
+	Consecutive int64     `json:"consecutive"`       // failures in a row
+	Ejections   int64     `json:"ejections"`         // ever
+	Open        int       `json:"open"`              // connections
+	Idle        int       `json:"idle"`              // of them
+	Horizon     Duration  `json:"horizon,omitempty"` // learned keep-alive limit; 0: none
+}
+
+// EndpointOf is the row of an endpoint.
+func EndpointOf(st endpoint.Status, horizon time.Duration) Endpoint {
+	return Endpoint{
+		Network: st.Network, Address: st.Address, Host: st.Host, Weight: st.Weight,
+		Health: st.Health.String(), Reason: st.Reason, Since: st.Since, Until: st.Until,
+		InFlight: st.InFlight, Requests: st.Requests, Failures: st.Failures,
+		Consecutive: st.Consecutive, Ejections: st.Ejections, Open: st.Open, Idle: st.Idle,
+		Horizon: Duration(horizon),
+	}
+}
+
+// Connections is /connections: how many there are, and some of them.
+type Connections struct {
+	Open  int          `json:"open"`
+	Shown []Connection `json:"shown"`
+}
+
+// Connection is one downstream connection.
+type Connection struct {
+	ID         uint64   `json:"id"`
+	Listener   string   `json:"listener"`
+	Remote     string   `json:"remote"`
+	Phase      string   `json:"phase"`
+	Age        Duration `json:"age"`
+	Requests   int64    `json:"requests"`
+	BytesIn    int64    `json:"bytes_in"`
+	BytesOut   int64    `json:"bytes_out"`
+	TLS        string   `json:"tls,omitempty"`         // "1.3"
+	ServerName string   `json:"server_name,omitempty"` // of the handshake
+	Identity   string   `json:"identity,omitempty"`    // of the client certificate
+}
+
+// Question is a request whose way is to be explained.
+type Question struct {
+	Method string
+	URL    string
+	Header [][2]string // name and value, in order
+	Client string      // an address, or ""
+}
+
+// Explanation is the way of a request, for tools and for people.
+type Explanation struct {
+	Data any // encodes to JSON
+	Text string
+}
+
+// Explainer answers a Question. An error is one of the question.
+type Explainer func(q Question) (Explanation, error)
+
+// ReloadResult is what POST /reload did.
+type ReloadResult struct {
+	Changed  bool            `json:"changed"`
+	Snapshot uint64          `json:"snapshot"` // the number of what runs now
+	Held     []string        `json:"held"`     // objects that keep their last good version
+	Problems config.Problems `json:"problems"`
+}
+
+// Duration is a time that reads as text in JSON, as in documents.
+type Duration time.Duration
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalJSON writes "15s".
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
