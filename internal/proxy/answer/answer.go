@@ -51,28 +51,26 @@ func New(next stream.Service, cfg Config) *Stage {
 // Stats is what has been counted so far.
 func (a *Stage) Stats() *Stats { return &a.stats }
 
-// Serve answers with what is below, or with a response made from its fault.
-// The one error it returns is the fault of a client that is gone: nothing is
-// to be sent then.
+// Serve answers with what is below, or with a response made from its fault. It
+// never returns an error.
 func (a *Stage) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	resp, f := a.serve(ctx, req)
-	if f == nil {
-		return resp, nil
-	}
-	if resp = a.Respond(req, f); resp == nil {
-		return nil, f
+	if f != nil {
+		resp = a.Respond(req, f)
 	}
 	return resp, nil
 }
 
-// Respond makes the response for a fault and notes both in req.Exchange; the
-// codec asks it directly for requests that it could not read. It is nil when
-// nothing is to be sent. Of req only Method, Header, ID and Exchange are used.
+// Respond makes the response for a fault and notes the fault in req.Exchange,
+// with the status, which is 0 for a client that is gone: the codec notes
+// another if it gets something sent after all. The codec asks it directly for
+// requests that it could not read: of req only Method, Header, ID and Exchange
+// are used. It is never nil.
 func (a *Stage) Respond(req *stream.Request, f *stream.Fault) *stream.Response {
 	p := &a.pages[f.Kind]
 	req.Exchange.Fault, req.Exchange.Status = f, p.status
-	if p.status == 0 {
-		return nil
+	if f.Kind == stream.ClientGone {
+		req.Exchange.Status = 0
 	}
 	format := negotiate(&req.Header)
 	body := p.body(format, f.Limit, req.ID)

@@ -56,9 +56,6 @@ var proxyErrors = map[string]bool{
 func TestEveryKind(t *testing.T) {
 	details := regexp.MustCompile(`^weir; error=([a-z_]+); details="([a-z_]+)"$`)
 	for kind := range stream.NumKinds {
-		if kind == stream.ClientGone {
-			continue
-		}
 		m := meanings[kind]
 		if m.status < 400 || m.status > 599 || phrases[m.status] == "" || m.text == "" || !proxyErrors[m.error] {
 			t.Errorf("%s: %+v, %q", kind, m, phrases[m.status])
@@ -98,7 +95,7 @@ func TestEveryKind(t *testing.T) {
 			if accept == "application/json" && !json.Valid([]byte(body)) {
 				t.Errorf("%s: no JSON: %s", kind, body)
 			}
-			if req.Exchange.Fault != fault || req.Exchange.Status != m.status {
+			if noted := req.Exchange.Status; req.Exchange.Fault != fault || noted != m.status && kind != stream.ClientGone {
 				t.Errorf("%s: the exchange has %v, %d", kind, req.Exchange.Fault, req.Exchange.Status)
 			}
 		}
@@ -120,15 +117,14 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// Who is gone gets an answer made, as every fault has one, but unless the codec
+// gets it sent nothing says so.
 func TestClientGone(t *testing.T) {
 	fault := &stream.Fault{Kind: stream.ClientGone}
 	req := filtertest.Request("GET", "http://h/")
 	resp, err := failing(fault).Serve(context.Background(), req)
-	if resp != nil || err != error(fault) || req.Exchange.Fault != fault || req.Exchange.Status != 0 {
+	if resp == nil || resp.Status != 400 || err != nil || req.Exchange.Fault != fault || req.Exchange.Status != 0 {
 		t.Errorf("%v, %v, exchange %+v", resp, err, req.Exchange)
-	}
-	if resp := stage(nil).Respond(req, fault); resp != nil {
-		t.Errorf("Respond makes %+v for nobody", resp)
 	}
 }
 

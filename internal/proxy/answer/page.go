@@ -9,7 +9,7 @@ import (
 
 // meaning is what a kind of fault means to a client.
 type meaning struct {
-	status int    // 0: nothing is sent
+	status int
 	error  string // RFC 9209 section 2.3
 	text   string // one sentence, without anything of the inside
 }
@@ -28,7 +28,7 @@ var meanings = [stream.NumKinds]meaning{
 	stream.UpgradeRefused:     {400, "http_request_error", "The connection cannot be upgraded by this request."},
 	stream.HeadTimeout:        {408, "http_request_error", "The request did not arrive in time."},
 	stream.BodyTimeout:        {408, "http_request_error", "The content of the request did not arrive in time."},
-	stream.ClientGone:         {0, "http_request_error", ""},
+	stream.ClientGone:         {400, "http_request_error", "The request is not complete."},
 	stream.ClientTooSlow:      {408, "http_request_error", "The content of the request arrives too slowly."},
 	stream.Misdirected:        {421, "http_request_denied", "This connection does not serve the host of the request."},
 
