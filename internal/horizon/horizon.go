@@ -1,13 +1,14 @@
 // Package horizon learns how long an upstream keeps an idle connection, from
-// nothing but the ages at which it closed them, and says how long one may be
+// nothing but what became of idle connections, and says how long one may be
 // idle and still be used.
 //
 // Proxies that reuse a connection while the upstream is closing it are the
 // usual cause of sporadic 502 and 503, and people are told to compare two
-// time-outs by hand. Here the lower end of the observed ages is the time-out:
-// connections are retired well before it. A time-out that grew is learned too,
-// because retired connections go on being watched (but not used) until they
-// close, so the evidence does not stop with the use.
+// time-outs by hand. Here the lowest age at which a noticeable share of the
+// connections is closed counts as the time-out, and connections are retired
+// well before it. A time-out that became longer is learned too, provided that
+// the owner goes on watching connections that it does not use any more until
+// they are closed.
 //
 // The core is pure: no clock, no lock, bounded memory.
 package horizon
@@ -18,23 +19,25 @@ import (
 )
 
 const (
-	perDoubling = 8                     // buckets for a factor of two in age: 9 % wide
-	numBuckets  = 17*perDoubling + 1    // up to an hour and a half, and beyond
-	beyond      = numBuckets - 1        // survived, or longer than anyone keeps a connection
-	lowest      = 50 * time.Millisecond // upper end of bucket 0
+	perDoubling = 8  // buckets for a factor of two in age: 9 % wide
+	numOctaves  = 16 // from lowest to almost two hours
+	numBuckets  = numOctaves*perDoubling + 1
+	lowest      = 100 * time.Millisecond // upper end of bucket 0
 
-	// An observation weighs unit at first. When the sum reaches full, or a quarter
-	// of that and the last time is an hour ago, all weights are halved:
-	// four halvings without another such observation, and it is forgotten.
-	unit    = 8
-	full    = 2048 * unit
-	some    = full / 4
-	halving = time.Hour
-	// The weight that must lie within a factor of two above the lowest age: at
-	// least enough, three observations, and one in rare of all. A single early
-	// close (a restart, a lost packet) decides nothing, a spread of time-outs is
-	// followed to its lower end.
-	enough = 3 * unit
+	// halfLife is the time in which what was observed loses half its weight,
+	// and decayEvery the step in which that is reckoned. What weighs less than
+	// forgotten is no evidence any more.
+	halfLife   = time.Hour
+	decayEvery = 5 * time.Minute
+	forgotten  = 0.1
+
+	// An age is one at which the upstream closes when the closes there and
+	// within a factor of two above weigh enough (three recent ones), and are
+	// not rare among the idle times that reached this age: one in rare. So a
+	// single early close decides nothing (a restart, a lost packet), a spread of
+	// time-outs is followed to its lower end, and much reuse without harm
+	// speaks against a limit.
+	enough = 2.5
 	rare   = 128
 
 	// share of the lowest closing age that is used, and what is taken off for
@@ -46,70 +49,81 @@ const (
 // Horizon is what is known of one upstream. The zero value knows nothing. It
 // is not safe for concurrent use.
 type Horizon struct {
-	weights [numBuckets]uint16
-	sum     int
-	halved  time.Time
-	limit   time.Duration // 0: unknown
-	seen    int
+	closed  [numBuckets]float32     // closes by age
+	passed  [numOctaves + 1]float32 // idle times that ended without a close, by age; the last: longer than anyone waited
+	decayed time.Time
+	limit   time.Duration // 0: none
 }
 
 // Closed notes that the upstream closed a connection that had been idle for
 // age. Where the moment is not known exactly, age is the last at which the
 // connection was seen open: too low is safe, too high is not.
-func (h *Horizon) Closed(age time.Duration, now time.Time) { h.note(bucket(age), now) }
+func (h *Horizon) Closed(age time.Duration, now time.Time) {
+	h.decay(now)
+	h.closed[bucket(age)]++
+	h.limit = h.judge()
+}
+
+// Reused notes that a connection that had been idle for age was found
+// open and used.
+func (h *Horizon) Reused(age time.Duration, now time.Time) {
+	h.decay(now)
+	h.passed[bucket(age)/perDoubling]++
+}
 
 // Survived notes that a connection was retired by age before the upstream
-// closed it.
-func (h *Horizon) Survived(now time.Time) { h.note(beyond, now) }
+// closed it: nobody knows how long it would have lived.
+func (h *Horizon) Survived(now time.Time) {
+	h.decay(now)
+	h.passed[numOctaves]++
+	h.limit = h.judge()
+}
 
 // Limit is how long a connection may be idle and still be used; ok is false
 // while nothing speaks for a limit.
 func (h *Horizon) Limit() (limit time.Duration, ok bool) { return h.limit, h.limit > 0 }
 
-// Observations is the number of notes ever taken.
-func (h *Horizon) Observations() int { return h.seen }
-
-func (h *Horizon) note(b int, now time.Time) {
-	if h.halved.IsZero() {
-		h.halved = now
+func (h *Horizon) decay(now time.Time) {
+	if h.decayed.IsZero() {
+		h.decayed = now
 	}
-	h.weights[b] += unit
-	h.sum += unit
-	h.seen++
-	if h.sum >= full || h.sum >= some && now.Sub(h.halved) >= halving {
-		h.halve(now)
+	elapsed := now.Sub(h.decayed)
+	if elapsed < decayEvery {
+		return
 	}
-	h.limit = h.judge()
-}
-
-func (h *Horizon) halve(now time.Time) {
-	h.halved, h.sum = now, 0
-	for i := range h.weights {
-		h.weights[i] /= 2
-		h.sum += int(h.weights[i])
+	h.decayed = now
+	keep := float32(math.Exp2(-float64(elapsed) / float64(halfLife)))
+	for i := range h.closed {
+		h.closed[i] *= keep
+	}
+	for i := range h.passed {
+		h.passed[i] *= keep
 	}
 }
 
-// judge finds the lowest age with enough weight within the doubling above it.
+// judge finds the lowest age at which the upstream closes.
 func (h *Horizon) judge() time.Duration {
-	need := max(enough, h.sum/rare)
-	for i, w := range h.weights {
-		if w == 0 {
+	for i, w := range h.closed {
+		if w < forgotten {
 			continue
 		}
-		near := 0
-		for _, w := range h.weights[i:min(i+perDoubling+1, numBuckets)] {
-			near += int(w)
+		near := sum(h.closed[i:min(i+perDoubling+1, numBuckets)])
+		reached := sum(h.closed[i:]) + sum(h.passed[min(i/perDoubling+1, numOctaves):])
+		if near >= enough && near >= reached/rare {
+			return retire(floor(i))
 		}
-		if near < need {
-			continue
-		}
-		if i == beyond {
-			return 0
-		}
-		return retire(floor(i))
 	}
-	return h.limit // too little is left to know better
+	if h.passed[numOctaves] >= enough {
+		return 0
+	}
+	return h.limit // there is too little to know better
+}
+
+func sum(weights []float32) (total float32) {
+	for _, w := range weights {
+		total += w
+	}
+	return total
 }
 
 // retire is the age at which to stop using connections that close at age.
@@ -123,7 +137,7 @@ func bucket(age time.Duration) int {
 		return 0
 	}
 	i := int(math.Ceil(perDoubling * math.Log2(float64(age)/float64(lowest))))
-	return min(i, beyond)
+	return min(i, numBuckets-1)
 }
 
 // floor is the lower end of bucket i.
