@@ -3,8 +3,10 @@ package compile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -221,6 +223,27 @@ func (c *compiler) checkAddresses() {
 		if c.listeners.held[name] && !add(name) { // its old address was given away as well
 			c.listeners.refuse(name)
 		}
+	}
+	c.keepListening(add)
+}
+
+// keepListening holds listeners that the documents removed, as long as one that
+// they added has errors: it may be the same under a new name, and its port
+// would be closed.
+func (c *compiler) keepListening(add func(name string) bool) {
+	if len(c.listeners.refused) == 0 {
+		return
+	}
+	cause := slices.Sorted(maps.Keys(c.listeners.refused))[0]
+	for _, name := range slices.Sorted(maps.Keys(c.listeners.previous)) {
+		if c.listeners.chosen[name] != nil || c.listeners.refused[name] {
+			continue
+		}
+		if c.listeners.hold(name); !add(name) {
+			c.listeners.refuse(name)
+			continue
+		}
+		c.listeners.because[name] = "listener " + cause
 	}
 }
 

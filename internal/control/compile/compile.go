@@ -48,21 +48,24 @@ type Inputs struct {
 func Compile(in Inputs) (*snapshot.Snapshot, config.Problems) {
 	c := newCompiler(in)
 	if c.nothingToServe() {
-		return in.Previous, c.problems
+		return in.Previous, c.sorted()
 	}
 	c.compileObjects()
 	c.holdBroken()
 	c.checkAddresses()
+	if len(c.listeners.chosen) == 0 && in.Previous != nil { // every new one is bad, or took the address of a held one
+		return in.Previous, c.sorted()
+	}
 	c.checkReferences()
 	c.linkListeners()
 	c.checkConflicts()
 	c.keepReferenced()
 	c.warn()
-	c.sortProblems()
-	if in.Previous == nil && c.problems.Errors() > 0 {
-		return nil, c.problems
+	problems := c.sorted()
+	if in.Previous == nil && problems.Errors() > 0 {
+		return nil, problems
 	}
-	return c.snapshot(), c.problems
+	return c.snapshot(), problems
 }
 
 // compiler is the state of one Compile, in the order of its steps.

@@ -78,9 +78,9 @@ func (c *compiler) heldObjects() []snapshot.Held {
 	return append(held, heldOf(c.clusters, why)...)
 }
 
-// sortProblems puts the problems in the order of file, line and column; those
+// sorted puts the problems in the order of file, line and column; those
 // of one place stay in the order in which they were found.
-func (c *compiler) sortProblems() {
+func (c *compiler) sorted() config.Problems {
 	slices.SortStableFunc(c.problems, func(a, b config.Problem) int {
 		if d := strings.Compare(a.Pos.File, b.Pos.File); d != 0 {
 			return d
@@ -90,4 +90,5 @@ func (c *compiler) sortProblems() {
 		}
 		return a.Pos.Col - b.Pos.Col
 	})
+	return c.problems
 }

@@ -18,7 +18,7 @@ type set[T any] struct {
 	order    []string // the names of the document, in its order, bad ones included
 	chosen   map[string]*T
 	held     map[string]bool
-	lost     map[string]string // held because of a file: what stood there is not known
+	because  map[string]string // held for something else than its own problems: a file, or an object
 	refused  map[string]bool
 	bad      []string // did not compile; holdBroken decides
 }
@@ -26,7 +26,7 @@ type set[T any] struct {
 func newSet[T any](kind string, previous []*T, describe func(*T) (string, *config.Origin)) *set[T] {
 	s := &set[T]{
 		kind: kind, describe: describe, previous: make(map[string]*T, len(previous)),
-		chosen: map[string]*T{}, held: map[string]bool{}, lost: map[string]string{}, refused: map[string]bool{},
+		chosen: map[string]*T{}, held: map[string]bool{}, because: map[string]string{}, refused: map[string]bool{},
 	}
 	for _, object := range previous {
 		name, _ := describe(object)
@@ -74,7 +74,7 @@ func (s *set[T]) holdMissing(file string) {
 		_, origin := s.describe(s.previous[name])
 		if _, there := s.chosen[name]; !there && origin.Pos.File == file {
 			s.hold(name)
-			s.lost[name] = file
+			s.because[name] = file
 		}
 	}
 }
@@ -162,8 +162,8 @@ func heldOf[T any](s *set[T], why reasons) []snapshot.Held {
 			continue
 		}
 		problems := why.byObject[s.kind+" "+name]
-		if file, lost := s.lost[name]; lost {
-			problems = why.byFile[file]
+		if cause, elsewhere := s.because[name]; elsewhere {
+			problems = slices.Concat(why.byObject[cause], why.byFile[cause])
 		}
 		held = append(held, snapshot.Held{Kind: s.kind, Name: name, Problems: problems})
 	}
