@@ -2,7 +2,9 @@ package http1
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,12 +15,13 @@ import (
 // ServerConfig is what a Server needs. Nothing in it changes afterwards.
 type ServerConfig struct {
 	Limits Limits
-	// Service answers the requests. It never returns an error.
+	// Service answers the requests. It never returns an error; one that it
+	// returns all the same goes to Refuse.
 	Service stream.Service
 	// Refuse makes the answer to a request that could not be read; req holds
 	// what was understood of it.
 	Refuse func(ctx context.Context, req *stream.Request, f *stream.Fault) *stream.Response
-	// Done is called once per exchange, after its last byte.
+	// Done is called once per exchange, after its last byte. May be nil.
 	Done func(req *stream.Request)
 	// Go starts a goroutine.
 	Go     func(func())
@@ -33,18 +36,28 @@ type ServerConfig struct {
 // Server serves downstream connections.
 type Server struct {
 	Stats Stats
-	cfg   ServerConfig
+
+	cfg      ServerConfig
+	limits   []watchdog.Limit
+	date     atomic.Pointer[dateLine]
+	draining atomic.Bool
+
+	mu    sync.Mutex
+	conns map[*serverConn]struct{} // open; touched when one opens or closes only
 }
 
-// Stats counts what happened. The engine reads it on scrape.
+// Stats counts what happened; the engine reads it on scrape.
 type Stats struct {
 	Open     atomic.Int64 // connections open now
-	Requests atomic.Int64
-	Panics   atomic.Int64
-	Upgrades atomic.Int64
-	Drained  atomic.Int64
-	// Malformed counts requests that could not be read, by kind.
-	Malformed [stream.NumKinds]atomic.Int64
+	Opened   atomic.Int64 // connections ever
+	Panics   atomic.Int64 // exchanges and connections that ended in a panic
+	Upgrades atomic.Int64 // connections that became tunnels
+	Drained  atomic.Int64 // idle connections that Drain closed
+	Cut      atomic.Int64 // connections cut inside a response, so that the client notices
+	// Refused counts requests that could not be read, by kind.
+	Refused [stream.NumKinds]atomic.Int64
+
+	closedRequests atomic.Int64 // of connections that are closed
 }
 
 // ConnState is what one connection is doing.
@@ -53,18 +66,93 @@ type ConnState struct {
 	Phase    stream.Phase
 	Age      time.Duration
 	Requests int64
-	BytesIn  int64
-	BytesOut int64
+	BytesIn  int64 // content read
+	BytesOut int64 // content written
 }
 
 // NewServer makes a Server.
-func NewServer(cfg ServerConfig) *Server { return &Server{cfg: cfg} }
+func NewServer(cfg ServerConfig) *Server {
+	return &Server{
+		cfg:    cfg,
+		limits: watchLimits(&cfg.Phases),
+		conns:  make(map[*serverConn]struct{}),
+	}
+}
 
-// Serve serves nc to its end and closes it.
-func (s *Server) Serve(ctx context.Context, nc net.Conn, facts *stream.Conn) { nc.Close() }
+// Serve serves nc to its end and closes it. When ctx ends, the connection
+// does, with whatever is under way on it.
+func (s *Server) Serve(ctx context.Context, nc net.Conn, facts *stream.Conn) {
+	c := s.open(ctx, nc, facts)
+	defer s.close(c)
+	c.serve()
+}
 
-// Drain closes idle connections now; busy ones answer with Connection: close.
-func (s *Server) Drain() {}
+func (s *Server) open(parent context.Context, nc net.Conn, facts *stream.Conn) *serverConn {
+	c := &serverConn{srv: s, nc: nc, facts: facts, opened: time.Now()}
+	c.init(parent)
+	s.cfg.Dog.Watch(&c.guard, s.limits, c.expire, c.probe)
+	s.Stats.Open.Add(1)
+	s.Stats.Opened.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	return c
+}
 
-// Connections yields the state of every open connection.
-func (s *Server) Connections(yield func(ConnState) bool) {}
+func (s *Server) close(c *serverConn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	c.shut()
+	s.Stats.Open.Add(-1)
+	s.Stats.closedRequests.Add(c.requests.Load())
+}
+
+// Drain closes the connections that are idle, now; the others answer their
+// present request with Connection: close. A connection that was opened to send
+// a request but has not sent it yet has a second to do so: nobody told that
+// client that the connection could go.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.drain()
+	}
+}
+
+// Requests is how many requests were read, on all connections.
+func (s *Server) Requests() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.Stats.closedRequests.Load()
+	for c := range s.conns {
+		n += c.requests.Load()
+	}
+	return n
+}
+
+// Connections yields the state of every open connection, until yield returns false.
+func (s *Server) Connections(yield func(ConnState) bool) {
+	s.mu.Lock()
+	states := make([]ConnState, 0, len(s.conns))
+	now := time.Now()
+	for c := range s.conns {
+		states = append(states, c.state(now))
+	}
+	s.mu.Unlock()
+	for _, state := range states {
+		if !yield(state) {
+			return
+		}
+	}
+}
+
+// maxAge is when a connection opened now answers its last request; zero: never.
+func (s *Server) maxAge(opened time.Time) time.Time {
+	if s.cfg.MaxAge <= 0 {
+		return time.Time{}
+	}
+	spread := s.cfg.MaxAge / 10
+	return opened.Add(s.cfg.MaxAge - spread + rand.N(2*spread+1))
+}

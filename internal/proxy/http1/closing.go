@@ -1,0 +1,97 @@
+package http1
+
+import (
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/weirproxy/weir/stream"
+)
+
+// halfCloser is a connection whose two directions close apart: TCP, Unix and TLS.
+type halfCloser interface{ CloseWrite() error }
+
+// closeWrite tells the peer that nothing more comes.
+func closeWrite(nc net.Conn) error {
+	if h, ok := nc.(halfCloser); ok {
+		return h.CloseWrite()
+	}
+	return nil
+}
+
+// plain is the connection under nc: under TLS, the one that carries it.
+func plain(nc net.Conn) net.Conn {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return nc
+}
+
+// reset closes nc so that the peer sees an error and no orderly end.
+func reset(nc net.Conn) {
+	nc = plain(nc)
+	if t, ok := nc.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+	nc.Close()
+}
+
+// maxLinger bounds what is read and thrown away before a close.
+const maxLinger = 1 << 20
+
+// linger lets the client read the last response before the connection closes
+// (RFC 9112 section 9.6): closed with unread bytes it would be reset, and the
+// reset may overtake the response. Nothing that is read here is looked at.
+func (c *serverConn) linger() {
+	if closeWrite(c.nc) != nil {
+		return
+	}
+	c.body.guard.Rest()
+	c.drainMu.Lock()
+	c.nc.SetDeadline(noDeadline)
+	c.drainMu.Unlock()
+	c.enter(stream.PhaseLinger)
+	c.src.release()
+	for total := 0; total < maxLinger && c.ctx.Err() == nil; {
+		if c.src.fill() != nil {
+			return
+		}
+		total += c.src.buffered()
+		c.guard.Moved(c.src.buffered())
+		c.src.release()
+	}
+}
+
+// probe asks the descriptor, on the dog's goroutine, whether the client has
+// closed or reset the connection while it waits for a response. A client that
+// only closed its sending side counts as gone too: the two look the same.
+func (c *serverConn) probe(phase uint8) bool {
+	if stream.Phase(phase) != stream.PhaseWait || c.prober == nil {
+		return false
+	}
+	c.peeked = false
+	c.prober.Control(c.peekFn)
+	return c.peeked
+}
+
+func (c *serverConn) peek(fd uintptr) {
+	n, err := peekNow(fd)
+	c.peeked = err == io.EOF || err != nil && err != syscall.EAGAIN && n == 0
+}
+
+// peekNow looks at what a descriptor has to read and leaves it there.
+func peekNow(fd uintptr) (int, error) {
+	var b [1]byte
+	for {
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}

@@ -1,0 +1,195 @@
+package http1
+
+import (
+	"errors"
+
+	"github.com/weirproxy/weir/stream"
+)
+
+// The refusals of framing fields, without a byte of the peer.
+var (
+	errLengthTwice    = errors.New("Content-Length stands more than once")
+	errLength         = errors.New("Content-Length is no plain decimal number that fits")
+	errCoding         = errors.New("Transfer-Encoding is not exactly \"chunked\"")
+	errCodingTwice    = errors.New("Transfer-Encoding stands more than once")
+	errCodingVersion  = errors.New("Transfer-Encoding in an HTTP/1.0 message")
+	errLengthCoding   = errors.New("both Content-Length and Transfer-Encoding")
+	errOption         = errors.New("a Connection option is no token")
+	errOptions        = errors.New("too many Connection options")
+	errOptionEssental = errors.New("Connection names a field that is meant for every recipient")
+)
+
+// ownedField marks the fields that never stand in a stream.Header: the codec
+// reads them into facts and writes its own.
+var ownedField = [256]bool{
+	stream.Connection: true, stream.ContentLength: true, stream.Expect: true, stream.Host: true,
+	stream.HTTP2Settings: true, stream.KeepAlive: true, stream.ProxyConnection: true, stream.TE: true,
+	stream.Trailer: true, stream.TransferEncoding: true, stream.Upgrade: true,
+}
+
+// framing is what the owned fields of one head say, gathered while the fields
+// are read and judged by check once all are there.
+type framing struct {
+	length    int64 // of Content-Length; -1 without one
+	chunked   bool
+	codings   int // Transfer-Encoding fields
+	hosts     int // Host fields
+	host      string
+	close     bool // Connection: close
+	keepAlive bool // Connection: keep-alive
+	upgrade   bool // Connection: upgrade
+	upgrades  int  // Upgrade fields
+	protocol  string
+	expect    string
+	expects   int
+	trailer   string // of the first Trailer field
+	options   [maxConnectionOptions]string
+	numOption int // other names that Connection nominates
+}
+
+func (fr *framing) reset() {
+	clear(fr.options[:fr.numOption]) // let the head go
+	*fr = framing{length: -1}
+}
+
+// take reads one owned field.
+func (fr *framing) take(f *stream.Field) error {
+	switch f.ID {
+	case stream.ContentLength:
+		return fr.takeLength(f.Value)
+	case stream.TransferEncoding:
+		fr.codings++
+		fr.chunked = stream.EqualFold(f.Value, "chunked")
+		switch {
+		case fr.codings > 1:
+			return errCodingTwice
+		case !fr.chunked:
+			return errCoding
+		}
+	case stream.Connection:
+		return fr.takeConnection(f.Value)
+	case stream.Host:
+		fr.hosts++
+		fr.host = f.Value
+	case stream.Upgrade:
+		fr.upgrades++
+		fr.protocol = f.Value
+	case stream.Expect:
+		fr.expects++
+		fr.expect = f.Value
+	case stream.Trailer:
+		if fr.trailer == "" {
+			fr.trailer = f.Value
+		}
+	}
+	return nil
+}
+
+// takeLength reads Content-Length (RFC 9110 section 8.6). Equal repetitions,
+// which a recipient may repair, are refused: two readers repair differently.
+func (fr *framing) takeLength(s string) error {
+	if fr.length >= 0 {
+		return errLengthTwice
+	}
+	if s == "" || len(s) > 18 { // 18 digits always fit in an int64
+		return errLength
+	}
+	var n int64
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return errLength
+		}
+		n = 10*n + int64(s[i]-'0')
+	}
+	fr.length = n
+	return nil
+}
+
+// takeConnection reads the options of a Connection field (RFC 9110 section 7.6.1).
+func (fr *framing) takeConnection(list string) error {
+	for more := true; more; {
+		var option string
+		option, list, more = nextElement(list)
+		switch {
+		case option == "":
+		case stream.EqualFold(option, "close"):
+			fr.close = true
+		case stream.EqualFold(option, "keep-alive"):
+			fr.keepAlive = true
+		case stream.EqualFold(option, "upgrade"):
+			fr.upgrade = true
+		case !validToken(option):
+			return errOption
+		case fr.numOption == len(fr.options):
+			return errOptions
+		default:
+			fr.options[fr.numOption] = option
+			fr.numOption++
+		}
+	}
+	return nil
+}
+
+// check judges what the fields say together (RFC 9112 section 6.1).
+func (fr *framing) check(proto stream.Proto) error {
+	switch {
+	case fr.codings > 0 && fr.length >= 0:
+		return errLengthCoding
+	case fr.codings > 0 && proto == stream.HTTP10:
+		return errCodingVersion
+	}
+	return nil
+}
+
+// dropOptions removes the fields that Connection nominated. A request that
+// nominates a field that is meant for every recipient is refused, since its
+// sender wants it gone before the next one sees it (CVE-2021-33197); in a
+// response such an option is ignored.
+func (fr *framing) dropOptions(h *stream.Header, refuse bool) error {
+	for _, name := range fr.options[:fr.numOption] {
+		if essential(name) {
+			if refuse {
+				return errOptionEssental
+			}
+			continue
+		}
+		h.Del(name)
+	}
+	return nil
+}
+
+// essential tells whether a field of that name is never hop-by-hop.
+func essential(name string) bool {
+	switch id := stream.Lookup(name); id {
+	case stream.Unknown:
+		return hasPrefixFold(name, "content-") || hasPrefixFold(name, "x-forwarded-")
+	case stream.ContentLength, stream.TransferEncoding, stream.Host, stream.Expect:
+		return true
+	default:
+		return !ownedField[id]
+	}
+}
+
+// hasPrefixFold tells whether s begins with prefix, which is in lower case;
+// case does not count, and "_" counts as "-".
+func hasPrefixFold(s, prefix string) bool {
+	if len(s) < len(prefix) {
+		return false
+	}
+	for i := 0; i < len(prefix); i++ {
+		if foldName(s[i]) != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func foldName(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20
+	case c == '_':
+		return '-'
+	}
+	return c
+}

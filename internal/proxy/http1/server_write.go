@@ -1,0 +1,355 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/weirproxy/weir/internal/watchdog"
+	"github.com/weirproxy/weir/stream"
+)
+
+var (
+	errBodyLonger  = errors.New("the response body is longer than its declared length")
+	errBodyShorter = errors.New("the response body is shorter than its declared length")
+	errNoProgress  = errors.New("the response body gives neither bytes nor an end")
+)
+
+// writeSlice is the most that one write carries, so that a client that takes
+// it slowly is seen to make progress.
+const writeSlice = 64 << 10
+
+// maxEmptyReads bounds reads of a body that give nothing.
+const maxEmptyReads = 100
+
+// responseWriter is the writing side of a connection: its page is in use only
+// while a response is written.
+type responseWriter struct {
+	page *page
+	out  []byte // what is to be written next; begins in page
+	kind bodyKind
+	left int64 // of a body with known length
+	pace pace
+}
+
+// bufferedBody is a body that can tell that a read would not block.
+type bufferedBody interface{ hasBuffered() bool }
+
+// respond writes resp. It reports whether all of it was written as promised.
+func (c *serverConn) respond(resp *stream.Response) bool {
+	gone := c.fired() == watchdog.PeerGone
+	c.seal()
+	if !c.enter(stream.PhaseWrite) || c.ctx.Err() != nil {
+		c.last = true
+	}
+	if gone {
+		c.broken(&stream.Fault{Kind: stream.ClientGone})
+		return false
+	}
+	if c.srv.draining.Load() || !c.body.staysOpen() || c.req.Upgrade != "" {
+		c.last = true
+	}
+	c.req.Exchange.Draining = c.srv.draining.Load()
+
+	w := &c.writer
+	w.page = pages.Get().(*page)
+	defer w.release()
+	w.pace.begin(&c.srv.cfg.Phases[stream.PhaseWrite])
+	body, whole := wholeBody(resp)
+	if err := c.putHead(resp, body, whole); err != nil {
+		return c.respondInstead(&stream.Fault{Kind: stream.Internal, Cause: err})
+	}
+	switch {
+	case resp.Status == 101:
+		return c.tunnel(resp.Body.(stream.Duplex))
+	case w.kind == noContent:
+		return c.writeHead(resp.Status, w.out)
+	case whole:
+		return c.writeWhole(resp.Status, body)
+	}
+	return c.writeStream(resp.Status, resp.Body)
+}
+
+func (w *responseWriter) release() {
+	if w.page != nil {
+		pages.Put(w.page)
+	}
+	w.page, w.out = nil, nil
+}
+
+// wholeBody is the body of resp if all of it is in memory.
+func wholeBody(resp *stream.Response) ([]byte, bool) {
+	if b, ok := resp.Body.(stream.Whole); ok {
+		return b.Bytes()
+	}
+	return nil, false
+}
+
+// putHead makes the head of resp and decides how its body is delimited
+// (RFC 9112 section 6).
+func (c *serverConn) putHead(resp *stream.Response, body []byte, whole bool) error {
+	w := &c.writer
+	if resp.Status < 200 && resp.Status != 101 || resp.Status > 999 {
+		return errWriteStatus
+	}
+	out := appendStatusLine(w.page[:0], resp.Status)
+	out, err := appendFields(out, &resp.Header)
+	if err != nil {
+		return err
+	}
+	if _, ok := resp.Header.GetID(stream.Date); !ok {
+		out = c.srv.appendDate(out, time.Now())
+	}
+	if resp.Status == 101 {
+		return c.putSwitch(out, resp)
+	}
+	length := resp.Length
+	if whole && length != int64(len(body)) && c.mayHaveBody(resp.Status) {
+		if length >= 0 {
+			return errBodyShorter
+		}
+		length = int64(len(body))
+	}
+	w.left = length
+	switch {
+	case !c.mayHaveBody(resp.Status):
+		w.kind = noContent
+		if length >= 0 && resp.Status != 204 {
+			out = appendLength(out, length)
+		}
+	case length >= 0:
+		w.kind = knownContent
+		out = appendLength(out, length)
+	case c.req.Proto == stream.HTTP10:
+		w.kind = contentToClose
+		c.last = true
+	default:
+		w.kind = chunkedContent
+		out = appendChunked(out, resp.Body)
+	}
+	switch {
+	case c.last:
+		out = append(out, "Connection: close\r\n"...)
+	case c.req.Proto == stream.HTTP10:
+		out = append(out, "Connection: keep-alive\r\n"...)
+	}
+	w.out = append(out, "\r\n"...)
+	return nil
+}
+
+// mayHaveBody tells whether content follows a head with that status here.
+func (c *serverConn) mayHaveBody(status int) bool {
+	return c.req.Method != "HEAD" && status != 204 && status != 304
+}
+
+// putSwitch ends the head of a 101.
+func (c *serverConn) putSwitch(out []byte, resp *stream.Response) error {
+	if _, ok := resp.Body.(stream.Duplex); !ok || c.req.Upgrade == "" {
+		return errWriteStatus
+	}
+	out = append(out, "Connection: Upgrade\r\nUpgrade: "...)
+	out = append(out, c.req.Upgrade...)
+	c.writer.out = append(out, "\r\n\r\n"...)
+	return nil
+}
+
+// writeHead writes p, which begins with the head.
+func (c *serverConn) writeHead(status int, p []byte) bool {
+	ok := c.write(p)
+	if ok {
+		c.headWritten(status)
+	}
+	return ok
+}
+
+func (c *serverConn) headWritten(status int) {
+	now := time.Now()
+	ex := &c.req.Exchange
+	ex.Status, ex.HeadSent, ex.End = status, now, now
+}
+
+// writeWhole writes the head and a body that is in memory; in one write when
+// both fit in a page.
+func (c *serverConn) writeWhole(status int, body []byte) bool {
+	out := c.writer.out
+	fits := max(0, min(len(body), pageSize-len(out)))
+	if !c.writeHead(status, append(out, body[:fits]...)) {
+		return false
+	}
+	c.req.Exchange.BytesOut += int64(fits)
+	for rest := body[fits:]; len(rest) > 0; {
+		n := min(len(rest), writeSlice)
+		if !c.writeTimed(rest[:n]) {
+			return false
+		}
+		c.req.Exchange.BytesOut += int64(n)
+		rest = rest[n:]
+	}
+	c.req.Exchange.End = time.Now()
+	return true
+}
+
+// writeStream writes the head and a body as it comes.
+func (c *serverConn) writeStream(status int, body stream.Body) bool {
+	w := &c.writer
+	headed := false
+	if b, ok := body.(bufferedBody); !ok || !b.hasBuffered() || pageSize-len(w.out) < 2*reserveChunk {
+		if !c.writeHead(status, w.out) {
+			return false
+		}
+		headed = true
+		w.out = w.page[:0]
+	}
+	for empty := 0; ; {
+		n, err := c.readPiece(body)
+		if err != nil && err != io.EOF {
+			return c.cut(stream.AsFault(err), headed)
+		}
+		if n == 0 && err == nil {
+			if empty++; empty > maxEmptyReads {
+				return c.cut(&stream.Fault{Kind: stream.Internal, Cause: errNoProgress}, headed)
+			}
+			continue
+		}
+		empty = 0
+		over := w.kind == knownContent && int64(n) > w.left
+		if over {
+			w.out = w.out[:len(w.out)-n+int(w.left)]
+			n = int(w.left)
+		}
+		w.left -= int64(n)
+		end := err == io.EOF || w.kind == knownContent && w.left == 0
+		if end && w.kind == chunkedContent {
+			if w.out, err = appendLastChunk(w.out, body.Trailer()); err != nil {
+				return c.cut(&stream.Fault{Kind: stream.Internal, Cause: err}, headed)
+			}
+		}
+		if !c.writeTimed(w.out) {
+			return false
+		}
+		if !headed {
+			headed = true
+			c.headWritten(status)
+		}
+		c.req.Exchange.BytesOut += int64(n)
+		w.out = w.page[:0]
+		if over {
+			return c.cut(&stream.Fault{Kind: stream.Internal, Cause: errBodyLonger}, headed)
+		}
+		if end {
+			if w.kind == knownContent && w.left > 0 {
+				return c.cut(&stream.Fault{Kind: stream.ResponseTruncated, Cause: errBodyShorter}, headed)
+			}
+			c.req.Exchange.End = time.Now()
+			return true
+		}
+	}
+}
+
+// readPiece appends the next bytes of the body to what is to be written, as a
+// chunk if the body is chunked.
+func (c *serverConn) readPiece(body stream.Body) (int, error) {
+	w := &c.writer
+	c.enter(stream.PhaseWait)
+	begin := len(w.out)
+	if w.kind != chunkedContent {
+		n, err := body.Read(w.page[begin:])
+		w.out = w.page[:begin+n]
+		return n, err
+	}
+	// The size line is written backwards, up to the data; what is then free
+	// before it is closed by moving what stands before, the head or nothing.
+	data := begin + reserveChunk
+	n, err := body.Read(w.page[data : pageSize-2])
+	if n == 0 {
+		return 0, err
+	}
+	at := begin + putChunkSize(w.page[begin:data], n)
+	if begin == 0 {
+		w.out = w.page[at : data+n]
+	} else {
+		copy(w.page[begin:], w.page[at:data+n])
+		w.out = w.page[:begin+data+n-at]
+	}
+	w.out = append(w.out, '\r', '\n')
+	return n, err
+}
+
+// write writes p in phase write.
+func (c *serverConn) write(p []byte) bool {
+	for len(p) > 0 {
+		n, err := c.nc.Write(p[:min(len(p), writeSlice)])
+		if err != nil {
+			c.broken(c.writeFault(err))
+			return false
+		}
+		p = p[n:]
+		c.guard.Moved(n)
+	}
+	return true
+}
+
+// writeTimed is write for a piece of a body: a client that takes each piece in
+// time but all of them too slowly is found out.
+func (c *serverConn) writeTimed(p []byte) bool {
+	if !c.enter(stream.PhaseWrite) { // the wait before it had fired: the client has gone, or the backstop
+		c.broken(&stream.Fault{Kind: stream.ClientGone})
+		return false
+	}
+	start := time.Now()
+	if !c.write(p) {
+		return false
+	}
+	if v := c.writer.pace.wait(time.Since(start), len(p)); v != watchdog.None {
+		c.broken(&stream.Fault{Kind: stream.ClientTooSlow})
+		return false
+	}
+	return true
+}
+
+func (c *serverConn) writeFault(err error) *stream.Fault {
+	if v := c.fired(); v != watchdog.None {
+		return &stream.Fault{Kind: stream.ClientTooSlow, Cause: err}
+	}
+	return &stream.Fault{Kind: stream.ClientGone, Cause: err}
+}
+
+// broken keeps the first reason why a response broke off.
+func (c *serverConn) broken(f *stream.Fault) {
+	ex := &c.req.Exchange
+	if ex.Fault == nil {
+		ex.Fault = f
+	}
+	ex.End = time.Now()
+}
+
+// cut ends the connection inside a response whose body broke off, in such a
+// way that the client notices. Before the head was written, which is when the
+// first bytes of the body were at hand and bad, the client gets an answer.
+func (c *serverConn) cut(f *stream.Fault, headed bool) bool {
+	if !headed {
+		return c.respondInstead(f)
+	}
+	c.broken(f)
+	c.srv.Stats.Cut.Add(1)
+	if c.writer.kind == contentToClose { // its end would pass for the end of the body
+		reset(c.nc)
+	}
+	return false
+}
+
+// respondInstead answers f, when nothing of the response was written yet.
+func (c *serverConn) respondInstead(f *stream.Fault) bool {
+	c.last = true
+	resp := c.answer(f)
+	defer resp.Body.Close()
+	body, whole := wholeBody(resp)
+	c.enter(stream.PhaseWrite)
+	if !whole || c.putHead(resp, body, true) != nil {
+		return false
+	}
+	if c.writer.kind == noContent {
+		return c.writeHead(resp.Status, c.writer.out)
+	}
+	return c.writeWhole(resp.Status, body)
+}
