@@ -1,0 +1,269 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/stream"
+)
+
+// prefetch is the largest body that is brought into memory before the first
+// attempt: it leaves with the head in one write, and can be sent again.
+const prefetch = 16 << 10
+
+// exchange is one request on its way through its attempts. It lives on the
+// stack of Serve.
+type exchange struct {
+	*service
+	ctx  context.Context
+	req  *stream.Request
+	end  time.Time   // of all attempts; zero: none
+	body stream.Body // as it came
+	kept *replay     // what of body may be sent again; nil: there is none, or never
+
+	set   *endpoint.Set
+	ep    *endpoint.Endpoint   // of the last attempt
+	tried []*endpoint.Endpoint // before the last one
+}
+
+// run makes attempts until one is final. The request has a place in the load,
+// which goes with the response or is given back here.
+func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
+	defer func() {
+		if resp == nil { // also when something panics
+			x.cluster.load.Leave()
+			x.giveUp()
+		}
+	}()
+	if x.body != stream.NoBody && x.retry.maxBody > 0 {
+		if f := x.keepBody(); f != nil {
+			return nil, f
+		}
+		now = time.Now() // the body may have been on its way
+	}
+	x.set = x.cluster.set.Load()
+	ep := x.pick(now)
+	if ep == nil {
+		x.cluster.Stats.NoPick.Add(1)
+		return nil, &stream.Fault{Kind: stream.NoEndpoint}
+	}
+	for {
+		resp, f := x.attempt(ep, now)
+		if now = x.req.Exchange.UpstreamHead; f != nil {
+			now = time.Now()
+		}
+		x.judge(resp, f, now)
+		next, wait, again := x.next(resp, f, now)
+		if !again {
+			return x.finish(resp, f, now)
+		}
+		if resp != nil {
+			x.drop(resp)
+		}
+		if wait > 0 && !x.wait(wait) {
+			return nil, x.gone()
+		}
+		ep, now = next, time.Now()
+		x.cluster.Stats.Retries.Add(1)
+	}
+}
+
+// keepBody prepares the body for being sent more than once.
+func (x *exchange) keepBody() *stream.Fault {
+	if p, ok := x.body.(stream.Prefetcher); ok {
+		if err := p.Prefetch(min(prefetch, x.retry.maxBody)); err != nil {
+			return stream.AsFault(err)
+		}
+	}
+	x.kept = newReplay(x.body, x.retry.maxBody)
+	return nil
+}
+
+// giveUp closes the body when no attempt is left that would.
+func (x *exchange) giveUp() {
+	x.req.Body = x.body
+	_ = x.body.Close()
+}
+
+func (x *exchange) pick(now time.Time) *endpoint.Endpoint {
+	ep, open := x.cluster.picker.Pick(x.set, now, x.tried)
+	if open {
+		x.cluster.Stats.FailOpen.Add(1)
+	}
+	return ep
+}
+
+// attempt makes one attempt, and a second one at once if the first met a
+// pooled connection that the endpoint had closed: that says nothing about the
+// endpoint and is not a retry in the sense of the document.
+func (x *exchange) attempt(ep *endpoint.Endpoint, now time.Time) (*stream.Response, *stream.Fault) {
+	resp, f := x.send(ep, now)
+	if f == nil || !x.stale(f) || x.ctx.Err() != nil {
+		return resp, f
+	}
+	now = time.Now()
+	if x.over(now) || !x.rewind() {
+		return nil, f
+	}
+	x.cluster.Stats.Replaced.Add(1)
+	x.req.Exchange.Attempts--
+	x.req.Fresh = true
+	resp, f = x.send(ep, now)
+	x.req.Fresh = false
+	return resp, f
+}
+
+// stale tells whether the endpoint had closed the pooled connection.
+func (x *exchange) stale(f *stream.Fault) bool {
+	return f.Retry == stream.RetryUnsent && x.req.Exchange.Reused
+}
+
+// send hands the request to the endpoint once.
+func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Response, f *stream.Fault) {
+	req := x.req
+	facts := &req.Exchange
+	facts.Endpoint, facts.Reused, facts.UpstreamStatus = ep.Address, false, 0
+	facts.UpstreamHead, facts.UpstreamEnd = time.Time{}, time.Time{}
+	facts.Attempts++
+	if facts.UpstreamStart.IsZero() {
+		facts.UpstreamStart = now
+	}
+	req.Deadline = x.end
+	if x.retry.perTry > 0 {
+		if end := now.Add(x.retry.perTry); x.end.IsZero() || end.Before(x.end) {
+			req.Deadline = end
+		}
+	}
+	if x.kept != nil {
+		req.Body = x.kept.view()
+	}
+	x.ep = ep
+	ep.Began()
+	defer func() {
+		if resp == nil { // also when the transport panics
+			ep.Aborted()
+		}
+	}()
+	resp, err := ep.Transport.Serve(x.ctx, req)
+	if err != nil {
+		return nil, stream.AsFault(err)
+	}
+	facts.UpstreamHead = time.Now()
+	facts.UpstreamStatus = resp.Status
+	return resp, nil
+}
+
+// judge tells the endpoint how it did.
+func (x *exchange) judge(resp *stream.Response, f *stream.Fault, now time.Time) {
+	switch {
+	case f != nil && (x.ctx.Err() != nil || !blames(f) || x.stale(f)):
+	case f != nil:
+		x.cluster.ejector.failed(x.set, x.ep, now, f.Kind.String)
+	case blamesStatus(resp.Status):
+		x.cluster.ejector.failed(x.set, x.ep, now, func() string { return "status " + strconv.Itoa(resp.Status) })
+	default:
+		x.ep.Succeeded(now)
+	}
+}
+
+// next decides whether there is another attempt, at which endpoint, and after
+// which wait. What it returns true for is paid out of the budget.
+func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (*endpoint.Endpoint, time.Duration, bool) {
+	p := &x.retry
+	known := stream.RetryIdempotent // a response: the upstream has acted
+	switch {
+	case p.attempts <= 1 || x.ctx.Err() != nil:
+		return nil, 0, false
+	case f != nil && !p.onFault(f), resp != nil && !p.onStatus(resp.Status):
+		return nil, 0, false
+	case f != nil:
+		known = f.Retry
+	}
+	n := x.req.Exchange.Attempts
+	if !p.mayRepeat(known, x.req.Method) {
+		return x.refuse(RefusedMethod)
+	}
+	if n >= p.attempts {
+		return x.refuse(RefusedAttempts)
+	}
+	if !x.repeatable() {
+		return x.refuse(RefusedBody)
+	}
+	wait := p.backoff.Full(n, rand.Uint64())
+	if x.over(now.Add(wait)) {
+		return x.refuse(RefusedDeadline)
+	}
+	x.set = x.cluster.set.Load()
+	x.tried = append(x.tried, x.ep)
+	ep := x.pick(now)
+	if ep == nil {
+		return x.refuse(RefusedNoEndpoint)
+	}
+	if !x.cluster.budget.retry(now) {
+		return x.refuse(RefusedBudget)
+	}
+	if !x.rewind() { // an upload was under way after all
+		return x.refuse(RefusedBody)
+	}
+	return ep, wait, true
+}
+
+func (x *exchange) refuse(r Refusal) (*endpoint.Endpoint, time.Duration, bool) {
+	x.cluster.Stats.RetryRefused[r].Add(1)
+	x.req.Exchange.RetryRefused = r.String()
+	return nil, 0, false
+}
+
+// over tells whether the time of all attempts is up.
+func (x *exchange) over(now time.Time) bool { return !x.end.IsZero() && !now.Before(x.end) }
+
+func (x *exchange) repeatable() bool {
+	return x.body == stream.NoBody || x.kept != nil && x.kept.repeatable()
+}
+
+// rewind makes the body ready for the next attempt; the last one cannot read
+// it any more.
+func (x *exchange) rewind() bool { return x.body == stream.NoBody || x.kept != nil && x.kept.rewind() }
+
+// drop gives a response up for another attempt. Its end gives a place in the
+// load back, which the request still needs.
+func (x *exchange) drop(resp *stream.Response) {
+	x.cluster.load.Reenter()
+	_ = resp.Body.Close()
+}
+
+// wait is the back-off: the one wait of this stage that is not for a
+// connection. False: the client has gone.
+func (x *exchange) wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-x.ctx.Done():
+		return false
+	}
+}
+
+func (x *exchange) gone() *stream.Fault {
+	return &stream.Fault{Kind: stream.ClientGone, Cause: context.Cause(x.ctx)}
+}
+
+// finish is the result of the last attempt.
+func (x *exchange) finish(resp *stream.Response, f *stream.Fault, now time.Time) (*stream.Response, error) {
+	switch {
+	case f == nil:
+		if x.kept != nil {
+			x.kept.last()
+		}
+		return resp, nil
+	case x.ctx.Err() != nil && f.Origin() != stream.Downstream:
+		return nil, x.gone()
+	case (f.Kind == stream.UpstreamTimeout || f.Kind == stream.ConnectTimeout) && x.over(now):
+		return nil, &stream.Fault{Kind: stream.RequestTimeout, Limit: "timeout", Cause: f}
+	}
+	return nil, f
+}

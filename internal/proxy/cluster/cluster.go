@@ -1,0 +1,122 @@
+// Package cluster turns a request into attempts at endpoints: it admits it,
+// picks an endpoint for each attempt, gives the attempt its time, decides
+// whether a failed one is followed by another, and takes endpoints out that
+// fail too often.
+//
+// One file for each concern: limits.go admission, attempt.go one attempt,
+// retry.go whether there is another, budget.go how many there may be,
+// replay.go sending a body twice, ejection.go the endpoints that fail.
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/stream"
+)
+
+// Picker picks the endpoint of an attempt. open tells that it is ejected and
+// was picked because no other is left.
+type Picker interface {
+	Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint) (ep *endpoint.Endpoint, open bool)
+}
+
+// Config is what a cluster is made of.
+type Config struct {
+	Label  stream.Label
+	Picker Picker
+	// Load admits requests; it is the one the endpoints were made with.
+	Load        *endpoint.Load
+	RetryBudget config.RetryBudget
+	Ejection    config.Ejection
+	Log         *slog.Logger
+}
+
+// Cluster is a running cluster. It is safe for concurrent use.
+type Cluster struct {
+	Stats Stats
+
+	label   stream.Label
+	picker  Picker
+	load    *endpoint.Load
+	budget  budget
+	ejector ejector
+	set     atomic.Pointer[endpoint.Set]
+}
+
+// Stats counts the rare events of a cluster. Requests are counted by the
+// recorder, attempts by the endpoints.
+type Stats struct {
+	Full     atomic.Int64 // refused: max_requests
+	NoPick   atomic.Int64 // no endpoint was fit
+	FailOpen atomic.Int64 // attempts at an ejected endpoint because no other was left
+
+	Retries      atomic.Int64              // attempts after the first, stale connections apart
+	Replaced     atomic.Int64              // attempts made again at once because a pooled connection was closed
+	RetryRefused [NumRefusals]atomic.Int64 // by reason
+
+	Ejections      atomic.Int64
+	EjectionCapped atomic.Int64 // failures that would have ejected, but too many were out
+}
+
+// New makes a cluster without endpoints.
+func New(cfg Config) *Cluster {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Load == nil {
+		cfg.Load = endpoint.NewLoad(0, 0)
+	}
+	c := &Cluster{label: cfg.Label, picker: cfg.Picker, load: cfg.Load}
+	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
+	c.ejector = newEjector(cfg.Ejection, cfg.Log.With("cluster", cfg.Label.Name), &c.Stats)
+	c.set.Store(endpoint.NewSet(nil))
+	return c
+}
+
+// SetEndpoints replaces the endpoints. Requests under way finish with those
+// that they have.
+func (c *Cluster) SetEndpoints(set *endpoint.Set) { c.set.Store(set) }
+
+// Endpoints is the present set.
+func (c *Cluster) Endpoints() *endpoint.Set { return c.set.Load() }
+
+// Load is what the cluster has under way.
+func (c *Cluster) Load() *endpoint.Load { return c.load }
+
+// Policy is what a route asks of a cluster.
+type Policy struct {
+	Timeout time.Duration // until the head of the response, all attempts; 0: no limit
+	Retry   config.Retry
+}
+
+// ForRoute is the cluster as a route sees it.
+func (c *Cluster) ForRoute(p Policy) stream.Service {
+	return &service{cluster: c, timeout: p.Timeout, retry: compileRetry(p.Retry)}
+}
+
+type service struct {
+	cluster *Cluster
+	timeout time.Duration
+	retry   retryPolicy
+}
+
+// Serve implements stream.Service.
+func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
+	c := s.cluster
+	req.Exchange.Cluster = c.label
+	if !c.load.Enter() {
+		return nil, c.full(req)
+	}
+	now := time.Now()
+	c.budget.request(now)
+	x := exchange{service: s, ctx: ctx, req: req, body: req.Body}
+	if s.timeout > 0 {
+		x.end = now.Add(s.timeout)
+	}
+	return x.run(now)
+}
