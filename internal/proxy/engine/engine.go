@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/internal/proxy/admin"
-	"github.com/weirproxy/weir/internal/proxy/listener"
 	"github.com/weirproxy/weir/internal/proxy/record"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/internal/watchdog"
@@ -43,6 +43,7 @@ type Engine struct {
 	log      *slog.Logger
 	dog      watchdog.Dog
 	recorder *record.Recorder
+	dialer   net.Dialer
 	connIDs  atomic.Uint64
 	panics   atomic.Int64 // in goroutines that serve no connection
 	started  time.Time
@@ -71,6 +72,7 @@ type generation struct {
 // New makes an Engine that serves nothing yet.
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, log: cfg.Log, started: time.Now()}
+	e.dialer.SetMultipathTCP(false)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
@@ -111,12 +113,12 @@ func (e *Engine) build(s *snapshot.Snapshot, before *generation) (*generation, e
 	}
 	var failed []error
 	for _, c := range s.Clusters {
-		u, err := e.shareUpstream(c, before.upstreams[c.Name])
+		u, err := e.shareUpstream(c, before.upstreams[c.Spec.Name])
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		g.upstreams[c.Name] = u
+		g.upstreams[c.Spec.Name] = u
 	}
 	for _, r := range s.Routes {
 		svc, err := e.shareService(r, g, before.services[r.Spec.Name])
@@ -288,5 +290,3 @@ func (e *Engine) applyRecorder(s *snapshot.Snapshot) error {
 	e.register()
 	return nil
 }
-
-var _ = listener.Open

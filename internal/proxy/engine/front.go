@@ -28,17 +28,22 @@ type front struct {
 	ln     *listener.Listener
 	tls    *tlsedge.Server // nil: in the clear
 	router *route.Router
-	answer *answer.Stage
 
 	// server serves connections accepted from now on. It is replaced when
 	// limits change; the connections of the old one end one by one.
-	server atomic.Pointer[http1.Server]
+	server atomic.Pointer[server]
 	serves sync.Once
 
-	mu      sync.Mutex
-	spec    *snapshot.Listener
-	table   tableState
-	drained []*http1.Server // replaced, some connections may be left
+	mu    sync.Mutex
+	spec  *snapshot.Listener
+	table tableState
+}
+
+// server is the codec of a front with the stages between it and the routes.
+type server struct {
+	codec  *http1.Server
+	answer *answer.Stage
+	entry  *entry.Stage
 }
 
 // shareFront is the running front of l, brought up to date, or a new one. With
@@ -97,8 +102,7 @@ func (f *front) update(l *snapshot.Listener) error {
 	f.ln.SetLimits(l.Spec.Limits.MaxConnections, l.Spec.Limits.MaxConnectionsPerClient)
 	if !sameServer(f.spec, l) {
 		old := f.server.Swap(f.newServer(l))
-		old.Drain()
-		f.drained = append(f.drained, old)
+		old.codec.Drain()
 	}
 	f.spec = l
 	return nil
@@ -118,25 +122,27 @@ func (f *front) tlsConfig(l *snapshot.Listener) tlsedge.Config {
 	}
 }
 
-func (f *front) newServer(l *snapshot.Listener) *http1.Server {
+func (f *front) newServer(l *snapshot.Listener) *server {
 	e := f.engine
-	f.answer = answer.New(entry.New(f.router, entry.Config{
+	own := new(server)
+	own.entry = entry.New(f.router, entry.Config{
 		Trust: l.Trust, RFC7239: l.Spec.Forwarded.RFC7239, Via: l.Spec.Forwarded.Via, Listener: l.Spec.Name,
-	}), answer.Config{Log: e.log})
+	})
+	own.answer = answer.New(own.entry, answer.Config{Log: e.log})
 	limits, timeouts := l.Spec.Limits, l.Spec.Timeouts
-	stage := f.answer
-	return http1.NewServer(http1.ServerConfig{
+	own.codec = http1.NewServer(http1.ServerConfig{
 		Limits: http1.Limits{
 			MaxHeaderCount: limits.MaxHeaderCount, MaxHeaderBytes: int64(limits.MaxHeaderBytes),
 			MaxURIBytes: int64(limits.MaxURIBytes), MaxBodyBytes: int64(limits.MaxBodyBytes),
 		},
-		Service: stage,
+		Service: own.answer,
 		Refuse: func(_ context.Context, req *stream.Request, fault *stream.Fault) *stream.Response {
-			return stage.Respond(req, fault)
+			return own.answer.Respond(req, fault)
 		},
 		Done: e.recorder.Done, Go: e.spawn, Dog: &e.dog, Phases: phasesOf(&timeouts),
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge),
 	})
+	return own
 }
 
 // rateGrace is how long a body may take before its rate is judged.
@@ -188,13 +194,13 @@ func (f *front) handle(nc net.Conn, facts *stream.Conn) {
 		}
 		nc = secured
 	}
-	f.server.Load().Serve(ctx, nc, facts)
+	f.server.Load().codec.Serve(ctx, nc, facts)
 }
 
 // stop closes the address; connections are told to end.
 func (f *front) stop() {
 	f.ln.Stop()
-	f.server.Load().Drain()
+	f.server.Load().codec.Drain()
 }
 
 // wait returns when all connections have ended; when ctx ends first it closes

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/control/plane"
+	"github.com/weirproxy/weir/internal/control/source/file"
+)
+
+func (app App) check() *cobra.Command {
+	var (
+		format    string
+		effective bool
+	)
+	cmd := &cobra.Command{
+		Use:   "check FILE_OR_DIR...",
+		Short: "Name every problem of documents",
+		Long: `Name every problem of documents, one per line:
+
+  file:line:col: what is wrong; what to do
+
+Exit code 1 when there is an error; warnings alone leave it at 0. check reads
+the documents and the files that they name. It opens no socket, resolves no
+name and runs nothing, so that it is safe on a document from a stranger.`,
+		Example: `  weir check weir.yaml
+  weir check /etc/weir --format json
+  weir check weir.yaml --effective     # the document with every default`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := checkFormat(format); err != nil {
+				return err
+			}
+			return app.checkFiles(args, format, effective)
+		},
+	}
+	formatFlag(cmd, &format)
+	cmd.Flags().BoolVar(&effective, "effective", false, "print the document with every default filled in")
+	return cmd
+}
+
+func (app App) checkFiles(paths []string, format string, effective bool) error {
+	p := plane.New(plane.Config{Paths: paths, Filters: app.Filters, Env: os.LookupEnv, Log: slog.New(slog.DiscardHandler)})
+	snap, problems := p.Load()
+	switch {
+	case format == "json":
+		if problems == nil {
+			problems = config.Problems{}
+		}
+		if err := writeJSON(app.Stdout, map[string]any{"errors": problems.Errors(), "problems": problems}); err != nil {
+			return err
+		}
+	case effective && snap != nil:
+		printProblems(app.Stderr, problems)
+	default:
+		printProblems(app.Stdout, problems)
+	}
+	if problems.Errors() > 0 {
+		return errReported
+	}
+	if effective {
+		return app.printEffective(paths)
+	}
+	if format == "text" {
+		fmt.Fprintf(app.Stdout, "ok: %s, %s, %s, %s\n", count(len(snap.Listeners), "listener"), count(len(snap.Routes), "route"),
+			count(len(snap.Clusters), "cluster"), count(len(problems), "warning"))
+	}
+	return nil
+}
+
+// printEffective prints the documents as one, with defaults.
+func (app App) printEffective(paths []string) error {
+	set, err := file.Read(paths)
+	if err != nil {
+		return err
+	}
+	var docs []*config.Document
+	for _, d := range set.Documents {
+		if doc, _ := config.Parse(d.Name, d.Content); doc != nil {
+			docs = append(docs, doc)
+		}
+	}
+	merged, _ := config.Merge(docs...)
+	effective, err := config.Effective(merged)
+	if err != nil {
+		return err
+	}
+	_, err = app.Stdout.Write(effective)
+	return err
+}

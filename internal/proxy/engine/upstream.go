@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/proxy/balance"
+	"github.com/weirproxy/weir/internal/proxy/cluster"
+	"github.com/weirproxy/weir/internal/proxy/http1"
+	"github.com/weirproxy/weir/internal/proxy/pool"
+	"github.com/weirproxy/weir/internal/proxy/tlsedge"
+	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/stream"
+)
+
+// upstream is a cluster that runs: its endpoints with their pools, how they are
+// found, checked and spoken to.
+type upstream struct {
+	engine  *Engine
+	spec    *snapshot.Cluster
+	label   stream.Label
+	load    *endpoint.Load
+	group   *pool.Group
+	cluster *cluster.Cluster
+	tls     *tlsedge.Client // nil: in the clear
+	client  http1.ClientConfig
+
+	// ctx ends with retire: discovery and health checks hang on it.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu  sync.Mutex // changes of set
+	set *endpoint.Set
+}
+
+// shareUpstream is the running upstream of c when it did not change, or a new
+// one. A new one takes over what is known about the health of its endpoints.
+func (e *Engine) shareUpstream(c *snapshot.Cluster, running *upstream) (*upstream, error) {
+	if running != nil && running.spec.Hash == c.Hash {
+		return running, nil
+	}
+	u := &upstream{
+		engine: e, spec: c, label: e.recorder.ClusterLabel(c.Spec.Name),
+		load: endpoint.NewLoad(c.Spec.Limits.MaxRequests, c.Spec.Limits.MaxConnections),
+	}
+	if c.Spec.TLS != nil {
+		client, err := tlsedge.NewClientConfig(c.Spec.TLS, c.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", c.Spec.Name, err)
+		}
+		if !client.Verifies() {
+			e.log.Warn("the certificates of a cluster are not verified: anybody on the way can read and change its traffic; remove tls.verify: off",
+				"cluster", c.Spec.Name)
+		}
+		u.tls = client
+	}
+	if err := u.assemble(); err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", c.Spec.Name, err)
+	}
+	u.ctx, u.cancel = context.WithCancel(e.ctx)
+	u.startEndpoints(running)
+	return u, nil
+}
+
+func (u *upstream) assemble() error {
+	spec := &u.spec.Spec
+	u.group = pool.NewGroup(pool.Config{
+		MaxIdle: spec.Pool.MaxIdle, Idle: time.Duration(spec.Pool.Idle), MaxAge: time.Duration(spec.Pool.MaxAge),
+		Learn: spec.Pool.Learn, Load: u.load, Log: u.engine.log,
+	})
+	u.client = http1.ClientConfig{
+		Limits: http1.Limits{MaxHeaderCount: spec.Limits.MaxHeaderCount, MaxHeaderBytes: int64(spec.Limits.MaxHeaderBytes)},
+		Dog:    &u.engine.dog, Phases: upstreamPhases(spec), Go: u.engine.spawn,
+	}
+	picker, err := balance.New(spec.Balance)
+	if err != nil {
+		return err
+	}
+	u.cluster = cluster.New(cluster.Config{
+		Label: u.label, Picker: picker, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
+	})
+	return nil
+}
+
+// upstreamPhases limits what an upstream may take; the head is limited by the
+// deadline of the attempt first of all.
+func upstreamPhases(spec *config.Cluster) stream.PhaseLimits {
+	timeouts := config.Default[config.ListenerTimeouts]()
+	l := phasesOf(&timeouts)
+	idle := time.Duration(spec.BodyIdle)
+	l[stream.PhaseUpstreamSend] = stream.PhaseLimit{Idle: idle}
+	l[stream.PhaseUpstreamHead] = stream.PhaseLimit{Ceiling: waitCeiling}
+	l[stream.PhaseUpstreamBody] = stream.PhaseLimit{Idle: idle}
+	return l
+}
+
+// forRoute is the last service of a route.
+func (u *upstream) forRoute(r *snapshot.Route) stream.Service {
+	return u.cluster.ForRoute(cluster.Policy{Timeout: time.Duration(r.Spec.Timeout), Retry: r.Spec.Retry})
+}
+
+// setEndpoints takes over a new list of addresses. Endpoints that stay keep
+// their state and connections.
+func (u *upstream) setEndpoints(specs []endpoint.Spec, before *upstream) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	next, gone := u.set.Update(specs, func(spec endpoint.Spec) *endpoint.Endpoint {
+		ep := endpoint.New(spec, u.load, time.Now())
+		ep.Transport = pool.NewTransport(u.group, ep, u.dialer(ep))
+		before.bequeath(ep)
+		return ep
+	})
+	u.set = next
+	u.cluster.SetEndpoints(next)
+	for _, ep := range gone {
+		ep.Transport.Drain()
+	}
+}
+
+// bequeath hands the health of the same address down to ep. u may be nil.
+func (u *upstream) bequeath(ep *endpoint.Endpoint) {
+	if u == nil {
+		return
+	}
+	for _, old := range u.endpoints() {
+		if old.Network == ep.Network && old.Address == ep.Address && old.Host == ep.Host {
+			ep.Inherit(old)
+			return
+		}
+	}
+}
+
+func (u *upstream) endpoints() []*endpoint.Endpoint {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.set == nil {
+		return nil
+	}
+	return u.set.All()
+}
+
+// retire ends discovery and checks. Requests that still hold the upstream go
+// on; no connection is kept for later.
+func (u *upstream) retire() {
+	u.cancel()
+	for _, ep := range u.endpoints() {
+		ep.Transport.Drain()
+	}
+}
+
+// close waits until no request is under way, or ctx ends.
+func (u *upstream) close(ctx context.Context) {
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	for u.load.Requests() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drainTick is how often a retired upstream is looked at.
+const drainTick = 50 * time.Millisecond

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/proxy/admin"
+	"github.com/weirproxy/weir/internal/proxy/http1"
+	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/stream"
+)
+
+func (e *Engine) views() admin.Views {
+	return admin.Views{
+		Ready: e.ready, Policy: e.recorder.Policy, Metrics: e.recorder.Handler(),
+		Snapshot: e.viewSnapshot, Routes: e.viewRoutes, Clusters: e.viewClusters, Connections: e.viewConnections,
+		Explain: e.explain, Reload: e.cfg.Control.Reload,
+	}
+}
+
+// viewSnapshot is the running snapshot as one document with every default.
+// Secrets stand in it as references only; the admin pages redact the rest.
+func (e *Engine) viewSnapshot() any {
+	g := e.running.Load()
+	if g == nil {
+		return nil
+	}
+	s := g.snapshot
+	document, err := config.CanonicalJSON(documentOf(s))
+	if err != nil {
+		e.log.Error("the snapshot cannot be shown", "err", err)
+		document = []byte("null")
+	}
+	return struct {
+		Number   uint64          `json:"number"`
+		Hash     string          `json:"hash"`
+		Since    time.Time       `json:"since"`
+		Held     []snapshot.Held `json:"held"`
+		Document json.RawMessage `json:"document"`
+	}{s.Number, hex.EncodeToString(s.Hash[:]), g.since, append([]snapshot.Held{}, s.Held...), document}
+}
+
+// documentOf is the document that would compile to s.
+func documentOf(s *snapshot.Snapshot) *config.Document {
+	doc := &config.Document{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Drain: s.Drain}
+	for _, l := range s.Listeners {
+		doc.Listeners = append(doc.Listeners, l.Spec)
+	}
+	for _, r := range s.Routes {
+		doc.Routes = append(doc.Routes, r.Spec)
+	}
+	for _, c := range s.Clusters {
+		doc.Clusters = append(doc.Clusters, c.Spec)
+	}
+	return doc
+}
+
+func (e *Engine) viewRoutes() []admin.Route {
+	g := e.running.Load()
+	if g == nil {
+		return nil
+	}
+	held := heldReasons(g.snapshot, "route")
+	rows := make([]admin.Route, 0, len(g.snapshot.Routes))
+	for _, r := range g.snapshot.Routes {
+		filters := []string{}
+		for _, f := range r.Filters {
+			filters = append(filters, f.Name)
+		}
+		rows = append(rows, admin.Route{
+			Name: r.Spec.Name, Listeners: r.Listeners, Match: describeMatch(&r.Match), Action: describeAction(&r.Spec), Filters: filters,
+			Priority: r.Spec.Priority, Timeout: admin.Duration(r.Spec.Timeout), Pos: r.Spec.Pos.String(), Held: held[r.Spec.Name],
+		})
+	}
+	return rows
+}
+
+// heldReasons says, by name, why objects of a kind keep their last version.
+func heldReasons(s *snapshot.Snapshot, kind string) map[string]string {
+	reasons := map[string]string{}
+	for _, h := range s.Held {
+		if h.Kind == kind && len(h.Problems) > 0 {
+			reasons[h.Name] = h.Problems[0].String()
+		}
+	}
+	return reasons
+}
+
+func describeMatch(m *snapshot.Match) string {
+	hosts, path := "any host", ""
+	if len(m.Hosts) > 0 {
+		hosts = strings.Join(m.Hosts, ",")
+	}
+	switch m.Path.Kind {
+	case snapshot.PathExact:
+		path = " " + m.Path.Text
+	case snapshot.PathPrefix:
+		path = " " + strings.TrimSuffix(m.Path.Text, "/") + "/*"
+	case snapshot.PathTemplate:
+		path = " template " + m.Path.Text
+	case snapshot.PathRegex:
+		path = " regex " + m.Path.Text
+	case snapshot.PathAny:
+	}
+	words := []string{hosts + path}
+	if len(m.Methods) > 0 {
+		words = append(words, strings.Join(m.Methods, ","))
+	}
+	for _, part := range []struct {
+		word   string
+		values []snapshot.Value
+	}{{"header", m.Headers}, {"query", m.Query}, {"cookie", m.Cookies}} {
+		for _, v := range part.values {
+			words = append(words, part.word+":"+v.Name)
+		}
+	}
+	for _, c := range m.Clients {
+		words = append(words, "client:"+c.String())
+	}
+	return strings.Join(words, " ")
+}
+
+func describeAction(r *config.Route) string {
+	switch {
+	case r.Redirect != nil:
+		return fmt.Sprintf("redirect %d", r.Redirect.Status)
+	case r.Respond != nil:
+		return fmt.Sprintf("respond %d", r.Respond.Status)
+	case len(r.To) == 1:
+		return r.To[0].Cluster
+	}
+	sides := make([]string, len(r.To))
+	for i, to := range r.To {
+		sides[i] = fmt.Sprintf("%s (%d)", to.Cluster, to.Weight)
+	}
+	return strings.Join(sides, ", ")
+}
+
+func (e *Engine) viewClusters() []admin.Cluster {
+	g := e.running.Load()
+	if g == nil {
+		return nil
+	}
+	held := heldReasons(g.snapshot, "cluster")
+	rows := make([]admin.Cluster, 0, len(g.upstreams))
+	for _, c := range g.snapshot.Clusters {
+		u := g.upstreams[c.Spec.Name]
+		if u == nil {
+			continue
+		}
+		rows = append(rows, u.view(held[c.Spec.Name]))
+	}
+	return rows
+}
+
+func (u *upstream) view(held string) admin.Cluster {
+	spec := &u.spec.Spec
+	row := admin.Cluster{
+		Name: spec.Name, Balance: spec.Balance, Held: held, Endpoints: []admin.Endpoint{},
+		Requests: u.load.Requests(), MaxRequests: int64(spec.Limits.MaxRequests),
+		Connections: u.load.Connections(), MaxConnections: int64(spec.Limits.MaxConnections),
+	}
+	now := time.Now()
+	for _, ep := range u.endpoints() {
+		var learned time.Duration
+		if p, ok := ep.Transport.(interface{ Horizon() (time.Duration, bool) }); ok {
+			if limit, known := p.Horizon(); known {
+				learned = limit
+			}
+		}
+		row.Endpoints = append(row.Endpoints, admin.EndpointOf(ep.Status(now), learned))
+	}
+	return row
+}
+
+func (e *Engine) viewConnections(limit int) admin.Connections {
+	view := admin.Connections{Shown: []admin.Connection{}}
+	g := e.running.Load()
+	if g == nil {
+		return view
+	}
+	for _, f := range g.fronts {
+		view.Open += int(f.ln.Stats.Open.Load())
+		f.server.Load().codec.Connections(func(c http1.ConnState) bool {
+			if len(view.Shown) < limit {
+				view.Shown = append(view.Shown, connectionRow(c))
+			}
+			return len(view.Shown) < limit
+		})
+	}
+	slices.SortFunc(view.Shown, func(a, b admin.Connection) int { return int(a.ID) - int(b.ID) })
+	return view
+}
+
+func connectionRow(c http1.ConnState) admin.Connection {
+	row := admin.Connection{
+		ID: c.Facts.ID, Listener: c.Facts.Listener, Remote: "unix", Phase: c.Phase.String(), Age: admin.Duration(c.Age),
+		Requests: c.Requests, BytesIn: c.BytesIn, BytesOut: c.BytesOut,
+	}
+	if c.Facts.Remote.IsValid() {
+		row.Remote = c.Facts.Remote.String()
+	}
+	if t := c.Facts.TLS; t != nil {
+		row.TLS, row.ServerName, row.Identity = tlsVersion(t), t.ServerName, identity(t)
+	}
+	return row
+}
+
+func tlsVersion(t *stream.TLS) string {
+	return fmt.Sprintf("1.%d", t.Version-0x0301)
+}
+
+func identity(t *stream.TLS) string {
+	switch {
+	case t.Client == nil:
+		return ""
+	case t.Client.SPIFFE != "":
+		return t.Client.SPIFFE
+	}
+	return t.Client.Subject
+}
