@@ -14,7 +14,7 @@ import (
 //     "Authorization", "exact": "..."}),
 //   - a member whose key is a hidden header field ({"Authorization": "..."}),
 //   - a member of "query" or "cookies" whose key is a hidden parameter,
-//   - "NAME: value" and "NAME=value" in a list,
+//   - "NAME: value" and "NAME=value", and a list of two, ["NAME", "value"],
 //   - URLs in any string.
 //
 // Inside of a part about cookies every value is hidden, because cookies are.
@@ -110,6 +110,11 @@ func (p *Policy) hide(n *node, key string) {
 	case '{':
 		p.hideObject(n, key)
 	case '[':
+		if len(n.items) == 2 && n.items[1].kind == 0 {
+			if name, ok := n.items[0].value.(string); ok && p.Header(name) {
+				n.items[1].mark()
+			}
+		}
 		for _, item := range n.items {
 			p.hide(item, key)
 		}

@@ -65,6 +65,9 @@ func advice(err error) string {
 // before the file exists: bind takes it from the socket (Linux); the chmod
 // behind it is for systems where it does not.
 func openUnix(path string) (net.Listener, error) {
+	if path == "" {
+		return nil, errors.New("admin pages on unix: the path of the socket is missing; write unix:/path")
+	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
