@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type Plane struct {
 	mu      sync.Mutex
 	current *snapshot.Snapshot // the last that was applied; nil before Load
 	tried   uint64             // the highest number given away
+	logged  config.Problems    // by the last load: they are not logged twice
 	apply   func(*snapshot.Snapshot) error
 
 	// Guarded by their own lock: the watch asks while a load is under way.
@@ -96,6 +98,7 @@ func (p *Plane) Load() (*snapshot.Snapshot, config.Problems) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, problems := p.compile(nil)
+	p.logged = problems
 	if s == nil {
 		p.stats.Failed.Add(1)
 		return nil, problems
@@ -176,11 +179,13 @@ func (p *Plane) compile(previous *snapshot.Snapshot) (*snapshot.Snapshot, config
 	p.files = nil
 	p.filesMu.Unlock()
 	s, problems := compile.Compile(in)
+	p.filesMu.Lock()
+	defer p.filesMu.Unlock()
 	if problems.Errors() > 0 { // held objects refer to what they referred to before
-		p.filesMu.Lock()
 		p.files = append(p.files, last...)
-		p.filesMu.Unlock()
 	}
+	slices.Sort(p.files)
+	p.files = slices.Compact(p.files)
 	return s, problems
 }
 
@@ -235,17 +240,7 @@ func (p *Plane) referenced() []string {
 const maxLogged = 20
 
 func (p *Plane) logResult(reason string, result *Result) {
-	for i, problem := range result.Problems {
-		if i == maxLogged {
-			p.cfg.Log.Warn("more problems; weir check lists all", "problems", len(result.Problems)-i)
-			break
-		}
-		level := slog.LevelWarn
-		if problem.Severity == config.Error {
-			level = slog.LevelError
-		}
-		p.cfg.Log.Log(context.Background(), level, problem.String(), "object", problem.Object)
-	}
+	p.logProblems(result.Problems)
 	switch {
 	case result.Err != nil:
 		p.cfg.Log.Error("snapshot could not be applied; the last one stays", "reason", reason, "error", result.Err)
@@ -255,5 +250,25 @@ func (p *Plane) logResult(reason string, result *Result) {
 		p.cfg.Log.Error("documents have errors; the last good state stays", "reason", reason)
 	default:
 		p.cfg.Log.Debug("documents unchanged", "reason", reason)
+	}
+}
+
+// logProblems logs the problems unless the last load had the same. Those of
+// Load are for its caller to show.
+func (p *Plane) logProblems(problems config.Problems) {
+	if slices.Equal(problems, p.logged) {
+		return
+	}
+	p.logged = problems
+	for i, problem := range problems {
+		if i == maxLogged {
+			p.cfg.Log.Warn("more problems; weir check lists all", "problems", len(problems)-i)
+			break
+		}
+		level := slog.LevelWarn
+		if problem.Severity == config.Error {
+			level = slog.LevelError
+		}
+		p.cfg.Log.Log(context.Background(), level, problem.String(), "object", problem.Object)
 	}
 }
