@@ -2,6 +2,7 @@ package route
 
 import (
 	"hash/maphash"
+	"math/bits"
 	"slices"
 
 	"github.com/weirproxy/weir/internal/snapshot"
@@ -9,14 +10,38 @@ import (
 
 // bucket has the routes of one host, of one wildcard, or of any host.
 type bucket struct {
-	by        *edit
+	// What a search reads of every bucket, in one line of a cache.
+	top       int           // the highest priority
+	depthSet  uint64        // bit n: depths has n; the last bit stands for all from deepest on
 	exact     shared[*ties] // by path
+	prefixes  shared[*ties] // by prefix without a slash at its end; not "/"
 	templates *branch
 	regexes   *ties
-	prefixes  shared[*ties] // by prefix without a slash at its end; not "/"
-	depths    tally         // of the keys of prefixes, in segments
-	all       *ties         // no condition on the path, or prefix "/"
-	routes    int
+	all       *ties // no condition on the path, or prefix "/"
+
+	by         *edit
+	priorities tally // of all routes
+	depths     tally // of the keys of prefixes, in segments
+}
+
+const deepest = 63
+
+func depthBit(depth int) uint64 { return 1 << min(depth, deepest) }
+
+// longest is the largest number of segments of a prefix, or 0.
+func (b *bucket) longest() int {
+	if b.depthSet>>deepest != 0 {
+		return b.depths.max()
+	}
+	return max(0, bits.Len64(b.depthSet)-1)
+}
+
+// sum brings what a search reads in line with the tallies.
+func (b *bucket) sum() {
+	b.top, b.depthSet = b.priorities.max(), 0
+	for _, d := range b.depths {
+		b.depthSet |= depthBit(d.number)
+	}
 }
 
 func (b *bucket) own(e *edit) *bucket {
@@ -27,13 +52,13 @@ func (b *bucket) own(e *edit) *bucket {
 		return b
 	}
 	mine := *b
-	mine.by, mine.depths = e, slices.Clone(b.depths)
+	mine.by, mine.depths, mine.priorities = e, slices.Clone(b.depths), slices.Clone(b.priorities)
 	return &mine
 }
 
 func (b *bucket) insert(e *edit, seed maphash.Seed, r *indexed) *bucket {
 	b = b.own(e)
-	b.routes++
+	b.priorities.add(r.priority)
 	switch r.kind {
 	case snapshot.PathExact:
 		hash := maphash.String(seed, r.path)
@@ -55,16 +80,16 @@ func (b *bucket) insert(e *edit, seed maphash.Seed, r *indexed) *bucket {
 			b.depths.add(r.depth)
 		}
 	}
+	b.sum()
 	return b
 }
 
 // remove returns nil when no route is left.
 func (b *bucket) remove(e *edit, seed maphash.Seed, r *indexed) *bucket {
-	if b.routes == 1 {
+	b = b.own(e)
+	if b.priorities.remove(r.priority); len(b.priorities) == 0 {
 		return nil
 	}
-	b = b.own(e)
-	b.routes--
 	switch r.kind {
 	case snapshot.PathExact:
 		removeTied(&b.exact, e, maphash.String(seed, r.path), r)
@@ -81,6 +106,7 @@ func (b *bucket) remove(e *edit, seed maphash.Seed, r *indexed) *bucket {
 			b.depths.remove(r.depth)
 		}
 	}
+	b.sum()
 	return b
 }
 

@@ -15,22 +15,24 @@ import (
 // indexed is a route as the index holds it: one for all its hosts, never
 // written again.
 type indexed struct {
-	entry Entry
-	name  string
-
+	// What a search reads of every route that it visits, side by side.
 	priority int
-	hosts    []string // "*" is any
+	depth    int // segments of a prefix; 0 for "/" and no condition
+	regex    *regexp.Regexp
 	kind     snapshot.PathKind
-	path     string // of exact and prefix, the latter without a slash at its end; source of template and regex
-	depth    int    // segments of a prefix; 0 for "/" and no condition
-	segments []snapshot.Segment
-	regex    *regexp.Regexp // whole path
+	plain    bool // no condition but those on host and path
+	entry    Entry
 
 	methods    []string
 	conditions []condition // headers, cookies, query
 	clients    []netip.Prefix
-	headers    int // conditions that count as header matches in the order of precedence
-	queries    int
+
+	name     string
+	hosts    []string // "*" is any
+	path     string   // of exact and prefix, the latter without a slash at its end; source of template and regex
+	segments []snapshot.Segment
+	headers  int // conditions that count as header matches in the order of precedence
+	queries  int
 }
 
 func index(entry Entry) *indexed {
@@ -41,6 +43,7 @@ func index(entry Entry) *indexed {
 		regex: whole(match.Path.Regex), methods: match.Methods,
 		headers: len(match.Headers) + len(match.Cookies), queries: len(match.Query),
 	}
+	r.entry.certificate = entry.Route.Spec.ClientCertificate == "require"
 	r.hosts = slices.Clone(match.Hosts)
 	if len(r.hosts) == 0 {
 		r.hosts = []string{"*"}
@@ -61,6 +64,7 @@ func index(entry Entry) *indexed {
 	if len(r.clients) > 0 {
 		r.headers++
 	}
+	r.plain = len(r.methods)+len(r.conditions)+len(r.clients) == 0
 	return r
 }
 
@@ -75,6 +79,9 @@ func unmapped(p netip.Prefix) netip.Prefix {
 
 // holds tells whether every condition but those on host and path holds.
 func (r *indexed) holds(req *stream.Request) bool {
+	if r.plain {
+		return true
+	}
 	if len(r.methods) > 0 && !slices.Contains(r.methods, req.Method) {
 		return false
 	}

@@ -44,11 +44,12 @@
 //   - at each path that is there: the remaining conditions of the routes that
 //     tie there, one after the other, the first to win first.
 //
-// It stops at the first route that holds, unless the table has a higher
-// priority than the route's: then it goes on, and regards only routes of
-// higher priority. So the number of routes does not count, but regexes of one
-// host (Table.Size tells how many) and routes that differ in nothing but
-// headers, methods, query or clients are linear.
+// It stops at the first route that holds, unless a route with a higher priority
+// stands at this host or, further on, in the table: then it goes on, past hosts
+// that have none of higher priority, and regards only such routes. So the
+// number of routes does not count, but regexes of one host (Table.Size tells
+// how many) and routes that differ in nothing but headers, methods, query or
+// clients are linear.
 //
 // Probes go to hash array mapped tries with 64-way nodes: three nodes deep at
 // 100,000 keys. With copies the nodes on the way to what changed and shares

@@ -12,47 +12,44 @@ import (
 // headers and escaped query parameters are put together for a condition on
 // them.
 func (t *Table) Find(req *stream.Request) *Entry {
-	s := search{req: req, seed: t.seed, top: t.priorities.max(), hash: maphash.String(t.seed, req.Target.Path)}
-	t.search(&s)
+	s := search{req: req, seed: t.seed, hash: maphash.String(t.seed, req.Target.Path)}
+	t.search(&s, t.priorities.max())
 	if s.best == nil {
 		return nil
 	}
 	return &s.best.entry
 }
 
-// search is the state of one Find. Buckets are searched in the order of
-// precedence below priority, so the first route that holds is the answer
-// unless another can have a higher priority.
+// search is the state of one Find. Buckets, and the paths in a bucket, are
+// searched in the order of precedence below priority, so the first route that
+// holds is the answer unless a later one can have a higher priority.
 type search struct {
 	req     *stream.Request
 	seed    maphash.Seed
 	hash    uint64 // of the path
-	top     int    // the highest priority in the table
 	best    *indexed
-	settled bool // nothing can win over best
+	top     int  // the highest priority in the bucket that is searched
+	settled bool // nothing in that bucket can win over best
 }
 
-func (t *Table) search(s *search) {
+// search goes through the buckets; top is the highest priority of the table.
+func (t *Table) search(s *search, top int) {
 	host := s.req.Target.Host
 	if b, ok := t.hosts.get(maphash.String(t.seed, host), host); ok {
-		if b.search(s); s.settled {
-			return
-		}
+		s.bucket(b)
 	}
-	if len(t.wildSize) > 0 {
-		if t.searchWild(s, host); s.settled {
-			return
-		}
+	if len(t.wildSize) > 0 && !s.has(top) {
+		t.searchWild(s, host, top)
 	}
 	if t.any != nil {
-		t.any.search(s)
+		s.bucket(t.any)
 	}
 }
 
 // searchWild probes the wildcards that host can be under, the longest first.
-func (t *Table) searchWild(s *search, host string) {
+func (t *Table) searchWild(s *search, host string, top int) {
 	n, longest := labels(host), t.wildSize.max()
-	for !s.settled {
+	for !s.has(top) {
 		dot := strings.IndexByte(host, '.')
 		if dot <= 0 {
 			return
@@ -62,9 +59,20 @@ func (t *Table) searchWild(s *search, host string) {
 			continue
 		}
 		if b, ok := t.wild.get(maphash.String(t.seed, host), host); ok {
-			b.search(s)
+			s.bucket(b)
 		}
 	}
+}
+
+// has tells whether nothing up to a priority can win over best.
+func (s *search) has(priority int) bool { return s.best != nil && s.best.priority >= priority }
+
+func (s *search) bucket(b *bucket) {
+	if s.top = b.top; s.has(s.top) {
+		return
+	}
+	s.settled = false
+	b.search(s)
 }
 
 func (b *bucket) search(s *search) {
@@ -103,13 +111,13 @@ func (b *bucket) searchExact(s *search, path string) {
 // searchPrefixes probes once for every number of segments that a prefix of
 // this host has, the longest first.
 func (b *bucket) searchPrefixes(s *search, path string) {
-	longest := b.depths.max()
+	longest := b.longest()
 	if longest == 0 {
 		return
 	}
 	end, depth := cut(path, longest)
 	for depth > 0 && !s.settled {
-		if b.depths.has(depth) {
+		if b.depthSet&depthBit(depth) != 0 {
 			if tied, ok := b.prefixes.get(maphash.String(s.seed, path[:end]), path[:end]); ok {
 				s.visit(tied.routes)
 			}
@@ -145,7 +153,7 @@ func (s *search) visit(tied []*indexed) {
 			continue
 		}
 		if r.holds(s.req) {
-			s.best, s.settled = r, r.priority == s.top
+			s.best, s.settled = r, r.priority >= s.top
 			return
 		}
 	}

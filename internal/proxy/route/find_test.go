@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/weirproxy/weir/internal/snapshot"
@@ -79,6 +80,7 @@ func TestMatching(t *testing.T) {
 	not := func(v *snapshot.Value) { v.Not = true }
 	pre := "ab"
 	re := regexp.MustCompile("a|ab")
+	deep := strings.Repeat("/a", deepest+7)
 	cases := []struct {
 		route   []any
 		line    string
@@ -98,6 +100,8 @@ func TestMatching(t *testing.T) {
 		{[]any{path("/a")}, "GET h /a/", nil, true},
 		{[]any{path("/a")}, "GET h /a/b/c", nil, true},
 		{[]any{path("/a")}, "GET h /ab", nil, false},
+		{[]any{path(deep)}, "GET h " + deep + "/x", nil, true}, // deeper than the set of depths tells apart
+		{[]any{path(deep)}, "GET h " + deep[:len(deep)-2], nil, false},
 		{[]any{path("=/a")}, "GET h /a/", nil, false},
 		{[]any{path("{/a/{x}")}, "GET h /a/b", nil, true},
 		{[]any{path("{/a/{x}")}, "GET h /a/", nil, false},
@@ -156,6 +160,20 @@ func TestMatching(t *testing.T) {
 				t.Errorf("Explain: %+v, want won: %v", list, c.want)
 			}
 		})
+	}
+}
+
+func TestPrefixesOfEveryDepth(t *testing.T) {
+	var entries []Entry
+	for depth := range 2 * deepest {
+		entries = append(entries, entry(name(depth), path(strings.Repeat("/a", depth)+"/")))
+	}
+	table := Build(entries)
+	for depth := range 3 * deepest {
+		want := name(min(depth, 2*deepest-1))
+		if got := found(table, request(t, "GET h "+strings.Repeat("/a", depth)+"/b")); got != want {
+			t.Fatalf("depth %d: found %q, want %q", depth, got, want)
+		}
 	}
 }
 

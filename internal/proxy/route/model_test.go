@@ -291,6 +291,13 @@ func checkTallies(t *rapid.T, table *Table) {
 		if !slices.Equal(depths, b.depths) {
 			t.Fatalf("depths are %v, counted %v", depths, b.depths)
 		}
+		var tops tally
+		for _, r := range routesOf(b) {
+			tops.add(r.priority)
+		}
+		if !slices.Equal(tops, b.priorities) {
+			t.Fatalf("priorities are %v, counted %v", tops, b.priorities)
+		}
 	}
 	table.hosts.each(func(_ string, b *bucket) { check(b) })
 	table.wild.each(func(host string, b *bucket) { wild.add(labels(host)); check(b) })
@@ -301,6 +308,26 @@ func checkTallies(t *rapid.T, table *Table) {
 	if !slices.Equal(wild, table.wildSize) || !slices.Equal(priorities, table.priorities) {
 		t.Fatalf("wildcards %v, counted %v; priorities %v, counted %v", wild, table.wildSize, priorities, table.priorities)
 	}
+}
+
+func routesOf(b *bucket) (all []*indexed) {
+	add := func(_ string, tied *ties) { all = append(all, tied.list()...) }
+	b.exact.each(add)
+	b.prefixes.each(add)
+	add("", b.regexes)
+	add("", b.all)
+	var walk func(*branch)
+	walk = func(n *branch) {
+		if n == nil {
+			return
+		}
+		add("", n.ends)
+		add("", n.rest)
+		walk(n.name)
+		n.literal.each(func(_ string, child *branch) { walk(child) })
+	}
+	walk(b.templates)
+	return all
 }
 
 // shuffled are the routes in an order that differs each time.

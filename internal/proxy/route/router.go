@@ -47,7 +47,7 @@ func (r *Router) Serve(ctx context.Context, req *stream.Request) (*stream.Respon
 		return nil, &stream.Fault{Kind: stream.NoRoute}
 	}
 	req.Exchange.Route = entry.Label
-	if entry.Route.Spec.ClientCertificate == "require" {
+	if entry.certificate {
 		if fault := r.checkCertificate(req); fault != nil {
 			req.Body.Close()
 			return nil, fault

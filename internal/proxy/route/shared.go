@@ -75,7 +75,12 @@ func (m shared[V]) each(visit func(key string, value V)) { m.root.each(visit) }
 
 func (n *node[V]) own(e *edit) *node[V] {
 	if n == nil {
-		return &node[V]{by: e}
+		first := new(struct {
+			node[V]
+			room [1]slot[V] // as in ties
+		})
+		first.by, first.slots = e, first.room[:0]
+		return &first.node
 	}
 	if n.by == e {
 		return n

@@ -15,6 +15,8 @@ type Entry struct {
 	Label stream.Label
 	// Service is the folded filters and the action of the route.
 	Service stream.Service
+
+	certificate bool // the route requires one
 }
 
 // Table finds the route of a request. It is immutable. It does not look at

@@ -11,7 +11,12 @@ type ties struct {
 
 func (t *ties) own(e *edit) *ties {
 	if t == nil {
-		return &ties{by: e}
+		first := new(struct {
+			ties
+			room [1]*indexed // beside the rest: most ties are one route, and a search waits for memory
+		})
+		first.by, first.routes = e, first.room[:0]
+		return &first.ties
 	}
 	if t.by == e {
 		return t
