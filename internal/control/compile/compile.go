@@ -48,13 +48,13 @@ type Inputs struct {
 func Compile(in Inputs) (*snapshot.Snapshot, config.Problems) {
 	c := newCompiler(in)
 	if c.nothingToServe() {
-		return in.Previous, c.sorted()
+		return c.keepAll(), c.problems
 	}
 	c.compileObjects()
 	c.holdBroken()
 	c.checkAddresses()
 	if len(c.listeners.chosen) == 0 && in.Previous != nil { // every new one is bad, or took the address of a held one
-		return in.Previous, c.sorted()
+		return c.keepAll(), c.sorted()
 	}
 	c.checkReferences()
 	c.linkListeners()

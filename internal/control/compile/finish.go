@@ -36,6 +36,26 @@ func (c *compiler) snapshot() *snapshot.Snapshot {
 	return s
 }
 
+// keepAll is the last good state with everything in it held; nil at the start.
+func (c *compiler) keepAll() *snapshot.Snapshot {
+	if c.in.Previous == nil {
+		return nil
+	}
+	kept := *c.in.Previous
+	kept.Held = nil
+	why := slices.DeleteFunc(slices.Clone(c.problems), func(p config.Problem) bool { return p.Severity != config.Error })
+	for _, l := range kept.Listeners {
+		kept.Held = append(kept.Held, snapshot.Held{Kind: "listener", Name: l.Spec.Name, Problems: why})
+	}
+	for _, r := range kept.Routes {
+		kept.Held = append(kept.Held, snapshot.Held{Kind: "route", Name: r.Spec.Name, Problems: why})
+	}
+	for _, k := range kept.Clusters {
+		kept.Held = append(kept.Held, snapshot.Held{Kind: "cluster", Name: k.Spec.Name, Problems: why})
+	}
+	return &kept
+}
+
 // content is what the hash of a snapshot is made of.
 type content struct {
 	Admin     config.Admin

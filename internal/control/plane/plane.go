@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,7 @@ type Stats struct {
 	Held        atomic.Int64  // objects that keep their last good version now
 	Applied     atomic.Int64  // loads that changed what runs
 	Unchanged   atomic.Int64  // loads that found the same content
-	Failed      atomic.Int64  // loads of which nothing could be used
+	Failed      atomic.Int64  // loads with errors that changed nothing, and snapshots that could not be applied
 	LastSuccess atomic.Int64  // Unix time in nanoseconds of the last load without an error; 0: none
 }
 
@@ -115,10 +116,14 @@ func (p *Plane) Reload(reason string) Result {
 	s, problems := p.compile(p.current)
 	result := Result{Snapshot: p.current, Problems: problems}
 	switch {
-	case s == nil || problems.Errors() > 0 && s == p.current:
+	case s == nil:
 		p.stats.Failed.Add(1)
 	case p.current != nil && s.Hash == p.current.Hash:
-		p.stats.Unchanged.Add(1)
+		if problems.Errors() > 0 {
+			p.stats.Failed.Add(1)
+		} else {
+			p.stats.Unchanged.Add(1)
+		}
 		p.use(s, problems) // the content is the same; what is held may not be
 		result.Snapshot = s
 	default:
@@ -179,6 +184,11 @@ func (p *Plane) compile(previous *snapshot.Snapshot) (*snapshot.Snapshot, config
 	p.files = nil
 	p.filesMu.Unlock()
 	s, problems := compile.Compile(in)
+	for i := range problems {
+		if problems[i].Pos.File == "" { // of the whole, or of a document made in memory
+			problems[i].Pos.File = strings.Join(p.cfg.Paths, ", ")
+		}
+	}
 	p.filesMu.Lock()
 	defer p.filesMu.Unlock()
 	if problems.Errors() > 0 { // held objects refer to what they referred to before
