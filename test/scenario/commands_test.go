@@ -1,9 +1,9 @@
 package scenario
 
 import (
+	"bytes"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -20,6 +20,9 @@ type world struct {
 type worldKey struct{}
 
 func setup(env *testscript.Env) error {
+	if err := expandWork(env.WorkDir); err != nil {
+		return err
+	}
 	w := &world{upstreams: map[string]*upstream{}}
 	env.Values[worldKey{}] = w
 	env.Defer(func() {
@@ -30,6 +33,26 @@ func setup(env *testscript.Env) error {
 			u.close()
 		}
 	})
+	return nil
+}
+
+// expandWork writes the directory of the case for $WORK into its documents:
+// the path of a Unix socket is absolute.
+func expandWork(dir string) error {
+	documents, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, name := range documents {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		content = bytes.ReplaceAll(content, []byte("$WORK"), []byte(dir))
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -70,16 +93,12 @@ func cmdClient(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func cmdWeir(ts *testscript.TestScript, neg bool, args []string) {
+func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	if neg || w.weir != nil {
-		ts.Fatalf("usage: weir ARGS...; once per case")
+		ts.Fatalf("usage: start ARGS...; once per case")
 	}
-	path, err := exec.LookPath(filepath.Join(filepath.Dir(os.Args[0]), "weir"))
-	if err != nil {
-		path = "weir"
-	}
-	p, err := startProcess(ts.Getenv("PATH"), path, ts.MkAbs("."), args)
+	p, err := startProcess(ts.Getenv("PATH"), ts.MkAbs("."), args)
 	ts.Check(err)
 	w.weir = p
 	if err := p.waitFor("serving", patience); err != nil {

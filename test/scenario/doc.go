@@ -8,7 +8,7 @@
 //	                           who connects
 //	client SOCKET SCRIPT       plays SCRIPT against a socket and fails if the
 //	                           other side says something else
-//	weir ARGS...               starts weir and waits until it serves
+//	start ARGS...              starts weir and waits until it serves
 //	signal NAME                sends HUP, USR1 or TERM to it
 //	logged TEXT                waits until its output has TEXT
 //	stop                       sends TERM, waits, and wants exit code 0
@@ -32,4 +32,6 @@
 //	eof                        wants the end of the stream
 //	close, reset               ends the connection
 //	stall                      says nothing until the other side leaves
+//
+// In *.yaml files $WORK is the directory of the case.
 package scenario

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -21,18 +22,17 @@ type process struct {
 	grew    chan struct{} // replaced and closed with every write
 }
 
-func startProcess(path, name, dir string, args []string) (*process, error) {
+// startProcess starts the weir that testscript put first in path.
+func startProcess(path, dir string, args []string) (*process, error) {
+	name, err := lookup(path, "weir")
+	if err != nil {
+		return nil, err
+	}
 	p := &process{done: make(chan struct{}), grew: make(chan struct{})}
 	p.cmd = exec.Command(name, args...)
 	p.cmd.Env = append(os.Environ(), "PATH="+path)
 	p.cmd.Dir = dir
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	for _, d := range strings.Split(path, ":") { // testscript puts weir first in its own PATH
-		if info, err := os.Stat(d + "/" + name); err == nil && !info.IsDir() {
-			p.cmd.Path, p.cmd.Err = d+"/"+name, nil
-			break
-		}
-	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -41,6 +41,16 @@ func startProcess(path, name, dir string, args []string) (*process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+func lookup(path, name string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		file := filepath.Join(dir, name)
+		if info, err := os.Stat(file); err == nil && !info.IsDir() {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not in %s", name, path)
 }
 
 func (p *process) Write(b []byte) (int, error) {

@@ -31,7 +31,7 @@ func TestScenarios(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: dir, RequireExplicitExec: true, Setup: setup,
 			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-				"upstream": cmdUpstream, "client": cmdClient, "weir": cmdWeir, "signal": cmdSignal, "logged": cmdLogged,
+				"upstream": cmdUpstream, "client": cmdClient, "start": cmdStart, "signal": cmdSignal, "logged": cmdLogged,
 				"stop": cmdStop, "get": cmdGet, "admin": cmdAdmin, "finished": cmdFinished,
 			},
 		})
