@@ -115,7 +115,9 @@ func newEdge(t testing.TB, service stream.Service, with ...func(*ServerConfig)) 
 	return e
 }
 
-func facts(nc net.Conn) *stream.Conn { return &stream.Conn{ID: 1, Listener: "test", Accepted: time.Now()} }
+func facts(nc net.Conn) *stream.Conn {
+	return &stream.Conn{ID: 1, Listener: "test", Accepted: time.Now()}
+}
 
 // dial opens a connection that a test writes bytes to.
 func (e *edge) dial() *peer {

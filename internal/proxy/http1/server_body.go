@@ -172,10 +172,10 @@ func (b *serverBody) ready() error {
 
 // fail keeps the reason why the body broke off, as a fault. mu is held.
 func (b *serverBody) fail(err error) error {
-	b.broken.Store(true)
-	if b.closed.Load() {
+	if b.closed.Load() { // Close ended the read, not the client
 		return &stream.Fault{Kind: stream.ClientGone, Cause: errBodyClosed}
 	}
+	b.broken.Store(true)
 	f, ok := err.(*stream.Fault)
 	if !ok {
 		f = b.fault(err)
