@@ -48,6 +48,7 @@ type serverConn struct {
 	body   serverBody
 	writer responseWriter
 	served int
+	blank  bool // the empty line before the present head was taken
 	last   bool // the present exchange is the last
 	// leaving: the client said so itself, or the connection was a tunnel.
 	leaving bool
@@ -148,9 +149,9 @@ func (c *serverConn) next() bool {
 	read := start
 	c.begin(start)
 	for {
-		f := c.headStart()
+		ready, f := c.headStart()
 		done := false
-		if f == nil {
+		if ready {
 			done, f = r.scan.scan(c.src.bytes(), &r.m)
 		}
 		if f != nil {
@@ -205,7 +206,7 @@ func (c *serverConn) begin(start time.Time) {
 		Conn: c.facts, Client: c.facts.Remote.Addr(),
 	}
 	req.Exchange.Start = start
-	c.last, c.leaving = false, false
+	c.last, c.leaving, c.blank = false, false, false
 	c.interimMu.Lock()
 	c.sealed, c.told, c.interims = false, false, 0
 	c.interimMu.Unlock()
@@ -213,29 +214,31 @@ func (c *serverConn) begin(start time.Time) {
 
 // headStart takes the empty line before a request line, of which one is
 // allowed (RFC 9112 section 2.2), and sees at the first byte that a client
-// speaks another protocol, instead of waiting for the end of a line.
-func (c *serverConn) headStart() *stream.Fault {
+// speaks another protocol, instead of waiting for the end of a line. ready
+// reports that the head begins with what is buffered.
+func (c *serverConn) headStart() (ready bool, f *stream.Fault) {
 	if c.reader.scan.at > 0 {
-		return nil
+		return true, nil
 	}
 	b := c.src.bytes()
-	if b[0] == '\r' {
-		if len(b) < 2 {
-			return nil
+	if len(b) > 0 && b[0] == '\r' && !c.blank {
+		switch {
+		case len(b) == 1:
+			return false, nil
+		case b[1] != '\n':
+			return false, requestSide.bad(errNotHTTP)
 		}
-		if b[1] != '\n' {
-			return requestSide.bad(errNotHTTP)
-		}
-		if len(b) < 3 || b[2] == '\r' || b[2] == '\n' {
-			return nil // scan refuses a second empty line
-		}
+		c.blank = true
 		c.src.consume(2)
 		b = c.src.bytes()
 	}
-	if class[b[0]]&tokenByte == 0 {
-		return requestSide.bad(errNotHTTP)
+	switch {
+	case len(b) == 0:
+		return false, nil
+	case class[b[0]]&tokenByte == 0:
+		return false, requestSide.bad(errNotHTTP)
 	}
-	return nil
+	return true, nil
 }
 
 // head reads a head that is complete. It reports false when it was refused.
