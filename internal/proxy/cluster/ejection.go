@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
-	"github.com/weirproxy/weir/internal/backoff"
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/stream"
 )
@@ -96,9 +95,9 @@ func (j *ejector) room(set *endpoint.Set, now time.Time) bool {
 
 // length is how long the nth ejection lasts.
 func (j *ejector) length(n int) time.Duration {
-	base, limit := time.Duration(j.cfg.Base), time.Duration(j.cfg.Max)
-	if base > limit/time.Duration(n) {
-		return backoff.Around(limit, ejectionJitter/2, rand.Uint64()) - time.Duration(float64(limit)*ejectionJitter/2)
+	base, d := time.Duration(j.cfg.Base), time.Duration(j.cfg.Max)
+	if d <= 0 || base <= d/time.Duration(n) {
+		d = base * time.Duration(n)
 	}
-	return min(backoff.Around(base*time.Duration(n), ejectionJitter, rand.Uint64()), limit)
+	return d - time.Duration(rand.Float64()*ejectionJitter*float64(d))
 }
