@@ -51,8 +51,28 @@ type Durations struct {
 	Sum   float64 // seconds
 	Zero  uint64
 	// Fixed counts each bucket by itself; the last is what is above Bounds.
-	Fixed  [len(Bounds) + 1]uint64
-	Native [NumNative]uint64
+	Fixed [len(Bounds) + 1]uint64
+
+	// native has the exponential buckets by powers of two. One is made when it
+	// is first needed: durations of one route fall into five or ten of them.
+	native [highest - lowest]*[parts]uint64
+}
+
+// Native is the count of exponential bucket First+i, i below NumNative.
+func (h *Durations) Native(i int) uint64 {
+	if octave := h.native[i/parts]; octave != nil {
+		return octave[i%parts]
+	}
+	return 0
+}
+
+func (h *Durations) addNative(i int, n uint64) {
+	octave := h.native[i/parts]
+	if octave == nil {
+		octave = new([parts]uint64)
+		h.native[i/parts] = octave
+	}
+	octave[i%parts] += n
 }
 
 // Observe counts d; a negative duration counts as zero.
@@ -70,7 +90,7 @@ func (h *Durations) Observe(d time.Duration) {
 		h.Zero++
 		return
 	}
-	h.Native[min(index(seconds)-First, NumNative-1)]++
+	h.addNative(min(index(seconds)-First, NumNative-1), 1)
 }
 
 // index is the bucket of v > 0 in the numbering of Prometheus.
@@ -94,7 +114,12 @@ func (h *Durations) Add(other *Durations) {
 	for i, n := range &other.Fixed {
 		h.Fixed[i] += n
 	}
-	for i, n := range &other.Native {
-		h.Native[i] += n
+	for at, octave := range &other.native {
+		if octave == nil {
+			continue
+		}
+		for i, n := range octave {
+			h.addNative(at*parts+i, n)
+		}
 	}
 }

@@ -67,9 +67,18 @@ func TestAdd(t *testing.T) {
 	if math.Abs(a.Sum-both.Sum) > 1e-9*both.Sum {
 		t.Errorf("sum %v, want %v", a.Sum, both.Sum)
 	}
-	a.Sum = both.Sum // floating point: the order of additions shows
-	if a != both {
+	if a.Count != both.Count || a.Zero != both.Zero || a.Fixed != both.Fixed {
 		t.Error("the sum of two histograms differs from one that saw everything")
+	}
+	inNative := a.Zero
+	for i := range NumNative {
+		if a.Native(i) != both.Native(i) {
+			t.Errorf("bucket %d has %d, want %d", i, a.Native(i), both.Native(i))
+		}
+		inNative += a.Native(i)
+	}
+	if inNative != a.Count {
+		t.Errorf("the native buckets hold %d of %d", inNative, a.Count)
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 //   - "NAME: value" and "NAME=value", and a list of two, ["NAME", "value"],
 //   - URLs in any string.
 //
-// Inside of a part about cookies every value is hidden, because cookies are.
+// Inside of a part about cookies every value is hidden, because cookies are. A
+// member "key" is a selector ("cookie:session", "query:token") and stays.
 func (p *Policy) JSON(text []byte) ([]byte, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -132,6 +133,7 @@ func (p *Policy) hideObject(n *node, key string) {
 		switch {
 		case named && !strings.EqualFold(under, "name"), p.Header(under), p.hiddenBelow(key, under):
 			item.mark()
+		case under == "key": // of a split: "cookie:session" names a cookie
 		default:
 			p.hide(item, under)
 		}

@@ -20,6 +20,7 @@ func TestJSON(t *testing.T) {
 		{`{"location":"https://a/?token=S\u0026b=1"}`, `{"location":"https://a/?token=[redacted]\u0026b=1"}`},
 		{`{"add":["Cookie: a=S","cookie=S","x: y"],"remove":["Authorization"]}`, `{"add":["Cookie: [redacted]","cookie=[redacted]","x: y"],"remove":["Authorization"]}`},
 		{`{"header":[["cookie","S"],["x-b","v"]]}`, `{"header":[["cookie","[redacted]"],["x-b","v"]]}`},
+		{`{"split":{"key":"cookie:session"}}`, `{"split":{"key":"cookie:session"}}`},
 		{`"x"`, `"x"`},
 	} {
 		got, err := p.JSON([]byte(c.in))

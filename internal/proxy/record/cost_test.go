@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/weirproxy/weir/stream"
 )
@@ -27,7 +28,7 @@ func BenchmarkDone(b *testing.B) {
 	for name, cfg := range costs() {
 		b.Run(name, func(b *testing.B) {
 			r := newRecorder(b, cfg)
-			req := exchange(r)
+			req := usual(r)
 			b.ReportAllocs()
 			for b.Loop() {
 				r.Done(req)
@@ -42,12 +43,25 @@ func BenchmarkDoneParallel(b *testing.B) {
 	var conns atomic.Uint64
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		req := exchange(r)
+		req := usual(r)
 		req.Conn = &stream.Conn{ID: conns.Add(1)}
 		for pb.Next() {
 			r.Done(req)
 		}
 	})
+}
+
+// usual is an exchange like most: in the clear, one attempt, and with times of
+// the monotonic clock.
+func usual(r *Recorder) *stream.Request {
+	req := exchange(r)
+	req.Conn = &stream.Conn{ID: 7, Listener: "public", Remote: req.Conn.Remote}
+	x, base := &req.Exchange, time.Now()
+	for _, at := range []*time.Time{&x.Start, &x.HeadRead, &x.UpstreamStart, &x.UpstreamHead, &x.HeadSent, &x.UpstreamEnd, &x.End} {
+		*at = base.Add(at.Sub(start))
+	}
+	x.Attempts, x.RetryRefused = 1, ""
+	return req
 }
 
 func costs() map[string]Config {

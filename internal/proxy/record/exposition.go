@@ -107,16 +107,17 @@ func (d *durations) Write(out *dto.Metric) error {
 			CumulativeCount: pointer(below),
 		})
 	}
-	h.PositiveSpan, h.PositiveDelta = spans(&d.counts.Native)
+	h.PositiveSpan, h.PositiveDelta = spans(d.counts)
 	out.Label, out.Histogram = d.labels, h
 	return nil
 }
 
 // spans writes the buckets that are not empty as runs with gaps, and each
 // count as the difference to the one before.
-func spans(native *[histogram.NumNative]uint64) (runs []*dto.BucketSpan, deltas []int64) {
+func spans(counts *histogram.Durations) (runs []*dto.BucketSpan, deltas []int64) {
 	end, last := 0, int64(0) // behind the last run, as an index of Prometheus
-	for i, n := range native {
+	for i := range histogram.NumNative {
+		n := counts.Native(i)
 		if n == 0 {
 			continue
 		}

@@ -54,8 +54,9 @@ type totals struct {
 	refusals map[string]uint64
 }
 
-// sum adds the shards up. Each is locked for the time of a copy; a Done that
-// runs meanwhile is in this scrape or in the next.
+// sum adds the shards up. A shard is locked for one block at a time, so that
+// no request waits for a scrape; a Done that runs meanwhile is in this scrape
+// or in the next. Retain does not run meanwhile.
 func (r *Recorder) sum(routes, clusters []string) *totals {
 	t := &totals{
 		routes:   make([]routeBlock, len(routes)),
@@ -63,9 +64,9 @@ func (r *Recorder) sum(routes, clusters []string) *totals {
 		refusals: map[string]uint64{},
 	}
 	for _, s := range r.shards {
+		sumBlocks(s, t.routes, &s.routes, routes, (*routeBlock).add)
+		sumBlocks(s, t.clusters, &s.clusters, clusters, (*clusterBlock).add)
 		s.mu.Lock()
-		sumBlocks(t.routes, s.routes, routes, (*routeBlock).add)
-		sumBlocks(t.clusters, s.clusters, clusters, (*clusterBlock).add)
 		for i, n := range &s.faults {
 			t.faults[i] += n
 		}
@@ -80,11 +81,16 @@ func (r *Recorder) sum(routes, clusters []string) *totals {
 }
 
 // sumBlocks skips handles without a name: their blocks are that of other.
-func sumBlocks[B any](sums []B, blocks []*B, names []string, add func(sum, b *B)) {
-	for handle := range min(len(sums), len(blocks)) {
-		if names[handle] != "" && blocks[handle] != nil {
-			add(&sums[handle], blocks[handle])
+func sumBlocks[B any](s *shard, sums []B, blocks *[]*B, names []string, add func(sum, b *B)) {
+	for handle, text := range names {
+		if text == "" {
+			continue
 		}
+		s.mu.Lock()
+		if handle < len(*blocks) && (*blocks)[handle] != nil {
+			add(&sums[handle], (*blocks)[handle])
+		}
+		s.mu.Unlock()
 	}
 }
 

@@ -3,10 +3,13 @@ package record
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -373,6 +376,36 @@ func TestDocs(t *testing.T) {
 		if !strings.Contains(string(page), row+"\n") {
 			t.Errorf("docs/metrics.md has not the row\n%s", row)
 		}
+	}
+}
+
+// TestEveryNameIsDocumented finds the families that other packages give to
+// Register: their names and helps are literals.
+func TestEveryNameIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	literal := regexp.MustCompile(`(?:(gauge|counter)\(|Name: )"(weir_[a-z0-9_]+)",(?: Help:)? "([^"]*)"`)
+	found := 0
+	err = filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range literal.FindAllStringSubmatch(string(source), -1) {
+			found++
+			if name, help := m[2], m[3]; !regexp.MustCompile("(?m)^\\| `" + name + "` \\|.*\\| " + regexp.QuoteMeta(help) + " \\|$").Match(page) {
+				t.Errorf("%s: %s is not in docs/metrics.md with its help %q: add a row", path, name, help)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 10 {
+		t.Errorf("found %d families of other packages: the search is broken", found)
 	}
 }
 

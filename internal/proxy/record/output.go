@@ -51,7 +51,8 @@ type output struct {
 	done  chan struct{}
 
 	// Of the goroutine.
-	failing bool
+	failing bool // the last write failed
+	lost    bool // the last reopening failed
 	torn    bool // the first chunk begins inside of a line
 }
 
@@ -189,9 +190,13 @@ func (o *output) failed(err error) {
 func (o *output) reopen() error {
 	if err := o.sink.Reopen(); err != nil {
 		o.stats.errors.Add(1)
-		o.logger.Error("cannot open the access log again; the old file stays in use", "to", o.to, "error", err)
+		if !o.lost { // it is tried every second
+			o.lost = true
+			o.logger.Error("cannot open the access log again; the old file stays in use", "to", o.to, "error", err)
+		}
 		return err
 	}
+	o.lost = false
 	o.skipTorn()
 	return nil
 }

@@ -85,7 +85,7 @@ func New(cfg Config) (*Recorder, error) {
 	r.scrape.maxSeries = cfg.Metrics.MaxSeries
 	count := cfg.Shards
 	if count == 0 {
-		count = 4 * runtime.GOMAXPROCS(0)
+		count = 2 * runtime.GOMAXPROCS(0)
 	}
 	count = 1 << bits.Len(uint(min(count, maxShards)-1)) // the next power of two
 	log, err := r.newLog(cfg, nil)
