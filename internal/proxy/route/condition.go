@@ -39,12 +39,14 @@ func index(entry Entry) *indexed {
 	match := &entry.Route.Match
 	r := &indexed{
 		entry: entry, name: entry.Route.Spec.Name, priority: entry.Route.Spec.Priority,
-		kind: match.Path.Kind, path: match.Path.Text, segments: match.Path.Segments,
+		kind: match.Path.Kind, path: strings.Clone(match.Path.Text), segments: match.Path.Segments,
 		regex: whole(match.Path.Regex), methods: match.Methods,
 		headers: len(match.Headers) + len(match.Cookies), queries: len(match.Query),
 	}
 	r.entry.certificate = entry.Route.Spec.ClientCertificate == "require"
-	r.hosts = slices.Clone(match.Hosts)
+	for _, host := range match.Hosts {
+		r.hosts = append(r.hosts, strings.Clone(host)) // near the rest, not in the text of the document
+	}
 	if len(r.hosts) == 0 {
 		r.hosts = []string{"*"}
 	}
