@@ -125,8 +125,8 @@ type Exchange struct {
 	HeadersIn int       // bytes of the request head
 	Fault     *Fault    // why no response existed, or why the body broke off
 
-	// Received is the target as the client sent it; the codec sets it, for
-	// Request.Target may be rewritten since. Zero: Request.Target is it.
+	// Received is the target as the client sent it. The first stage that
+	// replaces Request.Target sets it; zero: Request.Target is it.
 	Received Target
 
 	Route   Label
