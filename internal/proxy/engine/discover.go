@@ -1,29 +1,190 @@
 package engine
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/proxy/health"
+	"github.com/weirproxy/weir/internal/proxy/resolve"
 	"github.com/weirproxy/weir/internal/snapshot"
 )
 
-// startEndpoints gives the cluster the endpoints that are known by address and
-// starts to resolve the others.
-func (u *upstream) startEndpoints(before *upstream) {
-	u.setEndpoints(fixed(u.spec.Endpoints), before)
+// settleTime is how long a new upstream may take to resolve its names before
+// the generation goes on without them.
+const settleTime = 5 * time.Second
+
+// discovery is what an upstream knows of its addresses: those written as such,
+// and the last good answer for each name.
+type discovery struct {
+	resolver *resolve.Resolver // nil: no names
+	fixed    []endpoint.Spec
+
+	mu       sync.Mutex
+	answers  map[source][]endpoint.Spec
+	awaiting int
+	settled  chan struct{} // closed when every name has an answer
 }
 
-// fixed are the endpoints that need no name server.
-func fixed(written []snapshot.Endpoint) []endpoint.Spec {
-	var specs []endpoint.Spec
-	for _, w := range written {
+// source is a name that endpoints come from.
+type source struct {
+	name resolve.Name
+	port uint16 // of an endpoint; 0 for SRV
+}
+
+// discover starts to find the endpoints of u. What before knows of the same
+// names serves until they are resolved again.
+func (u *upstream) discover(before *upstream) error {
+	d := &u.discovery
+	d.answers, d.settled = map[source][]endpoint.Spec{}, make(chan struct{})
+	weights := map[source]int{}
+	for _, w := range u.spec.Endpoints {
 		if spec, ok := literal(w); ok {
-			specs = append(specs, spec)
+			d.fixed = append(d.fixed, spec)
+		} else {
+			weights[source{resolve.Name{Host: w.Host}, w.Port}] = w.Weight
 		}
 	}
-	return specs
+	if dns := u.spec.Spec.DNS; dns != nil {
+		weights[source{name: resolve.Name{Host: dns.SRV, SRV: true}}] = 1
+	}
+	for src := range weights {
+		if before != nil {
+			d.answers[src] = before.discovery.answer(src)
+		}
+		if d.answers[src] == nil {
+			d.awaiting++
+		}
+	}
+	if d.awaiting == 0 {
+		close(d.settled)
+	}
+	u.publish(before)
+	return u.watchNames(weights)
+}
+
+func (u *upstream) watchNames(weights map[source]int) error {
+	if len(weights) == 0 {
+		return nil
+	}
+	spec := &u.spec.Spec.Resolver
+	resolver, err := resolve.New(resolve.Config{
+		Servers: spec.Servers, MinTTL: time.Duration(spec.MinTTL), MaxTTL: time.Duration(spec.MaxTTL), Family: spec.Family,
+		Log: u.engine.log.With("cluster", u.spec.Spec.Name),
+	})
+	if err != nil {
+		return err
+	}
+	u.discovery.resolver = resolver
+	for src, weight := range weights {
+		u.background(func(ctx context.Context) {
+			resolver.Watch(ctx, src.name, func(addrs []resolve.Addr) { u.resolved(src, weight, addrs) })
+		})
+	}
+	return nil
+}
+
+// resolved takes over a new answer for a name.
+func (u *upstream) resolved(src source, weight int, addrs []resolve.Addr) {
+	specs := make([]endpoint.Spec, len(addrs))
+	for i, a := range addrs {
+		port := src.port
+		if src.name.SRV {
+			port = a.Port
+		}
+		specs[i] = endpoint.Spec{
+			Network: "tcp", Address: net.JoinHostPort(a.IP.String(), strconv.Itoa(int(port))), Host: a.Host, Weight: weight * a.Weight,
+		}
+	}
+	d := &u.discovery
+	d.mu.Lock()
+	first := d.answers[src] == nil
+	d.answers[src] = specs
+	if first {
+		if d.awaiting--; d.awaiting == 0 {
+			defer close(d.settled) // after the endpoints are in place
+		}
+	}
+	d.mu.Unlock()
+	u.publish(nil)
+}
+
+// publish makes the endpoints of all sources the set of the cluster.
+func (u *upstream) publish(before *upstream) {
+	d := &u.discovery
+	d.mu.Lock()
+	defer d.mu.Unlock() // until the set is in place: a later answer must not be overtaken
+	specs := append([]endpoint.Spec(nil), d.fixed...)
+	for _, answer := range d.answers {
+		specs = append(specs, answer...)
+	}
+	u.setEndpoints(specs, before)
+}
+
+func (d *discovery) answer(src source) []endpoint.Spec {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.answers[src]
+}
+
+// settle waits until the names of all upstreams of g are resolved, for a
+// bounded time: a change must not cost a request that a moment would save.
+func (e *Engine) settle(g *generation) {
+	late := time.NewTimer(settleTime)
+	defer late.Stop()
+	for name, u := range g.upstreams {
+		select {
+		case <-u.discovery.settled:
+		case <-late.C:
+			e.log.Warn("names are not resolved yet; requests to the cluster fail until they are", "cluster", name)
+			return
+		case <-e.ctx.Done():
+			return
+		}
+	}
+}
+
+// checkHealth starts the active checks of the cluster, if it has any.
+func (u *upstream) checkHealth() error {
+	spec := u.spec.Spec.Health
+	if spec == nil {
+		return nil
+	}
+	checker, err := health.New(health.Config{
+		Spec: *spec,
+		Dial: func(ctx context.Context, ep *endpoint.Endpoint) (net.Conn, error) {
+			return u.connect(ctx, ep.Network, ep.Address, ep.Host, time.Time{})
+		},
+		OnChange: u.healthChanged,
+	})
+	if err != nil {
+		return fmt.Errorf("cluster %s: %w", u.spec.Spec.Name, err)
+	}
+	u.checker = checker
+	u.background(checker.Run)
+	return nil
+}
+
+func (u *upstream) healthChanged(c health.Change) {
+	state := "unfit"
+	if c.Fit {
+		state = "fit"
+	}
+	u.engine.log.Info("the health of an endpoint changed", "cluster", u.spec.Spec.Name, "endpoint", c.Endpoint.Address, "health", state, "reason", c.Reason)
+}
+
+// background runs work until the upstream retires.
+func (u *upstream) background(work func(ctx context.Context)) {
+	u.workers.Add(1)
+	u.engine.spawn(func() {
+		defer u.workers.Done()
+		work(u.ctx)
+	})
 }
 
 // literal is an endpoint written as an address or the path of a socket.

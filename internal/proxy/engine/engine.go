@@ -95,6 +95,7 @@ func (e *Engine) Apply(s *snapshot.Snapshot) error {
 		e.discard(next, nil)
 		return failed
 	}
+	e.settle(next)
 	e.swap(next, before)
 	if err := e.applyAdmin(s); err != nil {
 		failed = errors.Join(failed, err)
@@ -102,7 +103,8 @@ func (e *Engine) Apply(s *snapshot.Snapshot) error {
 	return failed
 }
 
-// build makes the generation for s out of new parts and parts of before.
+// build makes the generation for s out of new parts and parts of before. What
+// cannot start leaves the part of before in its place, if there is one.
 func (e *Engine) build(s *snapshot.Snapshot, before *generation) (*generation, error) {
 	g := &generation{
 		snapshot: s, since: time.Now(),
@@ -116,17 +118,21 @@ func (e *Engine) build(s *snapshot.Snapshot, before *generation) (*generation, e
 		u, err := e.shareUpstream(c, before.upstreams[c.Spec.Name])
 		if err != nil {
 			failed = append(failed, err)
-			continue
+			u = before.upstreams[c.Spec.Name]
 		}
-		g.upstreams[c.Spec.Name] = u
+		if u != nil {
+			g.upstreams[c.Spec.Name] = u
+		}
 	}
 	for _, r := range s.Routes {
 		svc, err := e.shareService(r, g, before.services[r.Spec.Name])
 		if err != nil {
 			failed = append(failed, err)
-			continue
+			svc = before.services[r.Spec.Name]
 		}
-		g.services[r.Spec.Name] = svc
+		if svc != nil {
+			g.services[r.Spec.Name] = svc
+		}
 	}
 	for _, l := range s.Listeners {
 		f, err := e.shareFront(l, before.fronts[l.Spec.Name])

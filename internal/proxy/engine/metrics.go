@@ -6,6 +6,7 @@ import (
 
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/proxy/record"
+	"github.com/weirproxy/weir/internal/proxy/resolve"
 	"github.com/weirproxy/weir/internal/proxy/tlsedge"
 	"github.com/weirproxy/weir/stream"
 )
@@ -74,12 +75,18 @@ var (
 	tlsExpiry     = gauge("weir_tls_certificate_expiry_days", "Days until a certificate expires; negative once it has.")
 	tlsUpdates    = counter("weir_tls_updates_total", "Changes of certificates or trust, by whether they were taken over.")
 
-	poolConns    = gauge("weir_pool_connections", "Open upstream connections, by state.")
-	poolEvents   = counter("weir_pool_events_total", "What happened to upstream connections.")
-	upstreamTLS  = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
-	requestsOpen = gauge("weir_cluster_requests", "Requests of a cluster under way.")
-	endpoints    = gauge("weir_cluster_endpoints", "Endpoints of a cluster, by health.")
-	endpointOut  = counter("weir_cluster_ejections_total", "Ejections of endpoints that failed real requests.")
+	poolConns     = gauge("weir_pool_connections", "Open upstream connections, by state.")
+	poolEvents    = counter("weir_pool_events_total", "What happened to upstream connections.")
+	upstreamTLS   = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
+	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced.")
+	checks        = counter("weir_health_checks_total", "Active health checks, by result.")
+	checkChanges  = counter("weir_health_changes_total", "Changes of the verdict of active health checks.")
+	dnsQuestions  = counter("weir_dns_questions_total", "Questions sent to name servers.")
+	dnsFailed     = counter("weir_dns_failures_total", "Names that could not be resolved, by reason; the last good answer stays.")
+	dnsChanges    = counter("weir_dns_changes_total", "Changes of the addresses of a name.")
+	requestsOpen  = gauge("weir_cluster_requests", "Requests of a cluster under way.")
+	endpoints     = gauge("weir_cluster_endpoints", "Endpoints of a cluster, by health.")
+	endpointOut   = counter("weir_cluster_ejections_total", "Ejections of endpoints that failed real requests.")
 )
 
 func (e *Engine) processSamples(emit func(record.Sample)) {
@@ -153,6 +160,7 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 	}
 	for name, u := range g.upstreams {
 		u.poolSamples(emit, name)
+		u.stageSamples(emit, name)
 		requestsOpen.sample(emit, float64(u.load.Requests()), "cluster", name)
 		byHealth, ejections := map[endpoint.Health]int{endpoint.Fit: 0, endpoint.Ejected: 0, endpoint.Unfit: 0}, int64(0)
 		open, idle := 0, 0
@@ -168,6 +176,25 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 		endpointOut.sample(emit, float64(ejections), "cluster", name)
 		poolConns.sample(emit, float64(idle), "cluster", name, "state", "idle")
 		poolConns.sample(emit, float64(open-idle), "cluster", name, "state", "busy")
+	}
+}
+
+// stageSamples are those of the stages that decide where attempts go.
+func (u *upstream) stageSamples(emit func(record.Sample), name string) {
+	s := &u.cluster.Stats
+	clusterEvents.each(emit, []counted{
+		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"ejection_capped", &s.EjectionCapped},
+	}, "event", "cluster", name)
+	if c := u.checker; c != nil {
+		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}}, "result", "cluster", name)
+		checkChanges.sample(emit, float64(c.Stats.Changes.Load()), "cluster", name)
+	}
+	if r := u.discovery.resolver; r != nil {
+		dnsQuestions.sample(emit, float64(r.Stats.Questions.Load()), "cluster", name)
+		dnsChanges.sample(emit, float64(r.Stats.Changes.Load()), "cluster", name)
+		for failure := range resolve.NumFailures {
+			dnsFailed.sample(emit, float64(r.Stats.Failed[failure].Load()), "cluster", name, "reason", failure.String())
+		}
 	}
 }
 

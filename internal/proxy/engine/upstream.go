@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/proxy/balance"
 	"github.com/weirproxy/weir/internal/proxy/cluster"
+	"github.com/weirproxy/weir/internal/proxy/health"
 	"github.com/weirproxy/weir/internal/proxy/http1"
 	"github.com/weirproxy/weir/internal/proxy/pool"
 	"github.com/weirproxy/weir/internal/proxy/tlsedge"
@@ -30,8 +32,12 @@ type upstream struct {
 	client  http1.ClientConfig
 
 	// ctx ends with retire: discovery and health checks hang on it.
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx     context.Context
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+
+	discovery discovery
+	checker   *health.Checker // nil: no active checks
 
 	mu  sync.Mutex // changes of set
 	set *endpoint.Set
@@ -62,7 +68,10 @@ func (e *Engine) shareUpstream(c *snapshot.Cluster, running *upstream) (*upstrea
 		return nil, fmt.Errorf("cluster %s: %w", c.Spec.Name, err)
 	}
 	u.ctx, u.cancel = context.WithCancel(e.ctx)
-	u.startEndpoints(running)
+	if err := errors.Join(u.checkHealth(), u.discover(running)); err != nil {
+		u.retire()
+		return nil, err
+	}
 	return u, nil
 }
 
@@ -116,6 +125,9 @@ func (u *upstream) setEndpoints(specs []endpoint.Spec, before *upstream) {
 	})
 	u.set = next
 	u.cluster.SetEndpoints(next)
+	if u.checker != nil {
+		u.checker.Update(next)
+	}
 	for _, ep := range gone {
 		ep.Transport.Drain()
 	}
@@ -152,8 +164,10 @@ func (u *upstream) retire() {
 	}
 }
 
-// close waits until no request is under way, or ctx ends.
+// close waits until discovery and checks have ended and no request is under
+// way, the latter until ctx ends.
 func (u *upstream) close(ctx context.Context) {
+	u.workers.Wait()
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
 	for u.load.Requests() > 0 {
