@@ -47,7 +47,7 @@ func (r *Resolver) inOrder(addrs []Addr) []Addr {
 // file comes next, then the name servers.
 func (r *Resolver) host(ctx context.Context, host string, port uint16, weight int, last []Addr) ([]Addr, time.Duration, error) {
 	like := Addr{Port: port, Host: strings.TrimSuffix(host, "."), Weight: weight}
-	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	bare := strings.TrimSuffix(strings.TrimPrefix(like.Host, "["), "]")
 	if ip, err := netip.ParseAddr(bare); err == nil {
 		return like.with([]netip.Addr{ip.Unmap()}), r.max, nil
 	}

@@ -292,3 +292,22 @@ func TestExpiries(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func BenchmarkHandshake(b *testing.B) {
+	ca := newAuthority(b, "ca")
+	server := newSite(b, ca.issue([]string{"api.example.com"})).server(b)
+	for _, resume := range []bool{false, true} {
+		name, client := "full", &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool}
+		if resume {
+			name, client.ClientSessionCache = "resumed", tls.NewLRUClientSessionCache(1)
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if out := meetInBubble(b, server, client); out.serverErr != nil || out.clientErr != nil {
+					b.Fatal(out.serverErr, out.clientErr)
+				}
+			}
+		})
+	}
+}
