@@ -1,0 +1,127 @@
+package explain
+
+import (
+	"encoding/json"
+
+	"github.com/weirproxy/weir/config"
+)
+
+// Explanation is what would happen to one request. As JSON it is an interface
+// that scripts use: fields are added, not changed.
+type Explanation struct {
+	Snapshot       uint64          `json:"snapshot"`
+	Request        Request         `json:"request"`
+	Listener       *Listener       `json:"listener,omitempty"`
+	OtherListeners []OtherListener `json:"other_listeners,omitempty"`
+	// Refused is why the request gets no further, or "".
+	Refused    string          `json:"refused,omitempty"`
+	Candidates []CandidateView `json:"candidates,omitempty"`
+	Route      *Route          `json:"route,omitempty"`
+	Clusters   []Cluster       `json:"clusters,omitempty"`
+	Notes      []string        `json:"notes,omitempty"`
+}
+
+// Request is the request in its canonical form, or as it was typed when it is
+// refused.
+type Request struct {
+	Method string `json:"method"`
+	Scheme string `json:"scheme,omitempty"`
+	Host   string `json:"host,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Query  string `json:"query,omitempty"`
+	Client string `json:"client"`
+}
+
+// Listener is the one that the request comes in by.
+type Listener struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	TLS     bool   `json:"tls"`
+	Pos     string `json:"pos,omitempty"`
+}
+
+// OtherListener is one that the request does not come in by.
+type OtherListener struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+// CandidateView is a Candidate as it is shown.
+type CandidateView struct {
+	Route   string `json:"route,omitempty"`
+	Pos     string `json:"pos,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Won     bool   `json:"won,omitempty"`
+	Why     string `json:"why,omitempty"`
+	Omitted int    `json:"omitted,omitempty"`
+}
+
+// Route is what the route that won does.
+type Route struct {
+	Name string `json:"name"`
+	Pos  string `json:"pos,omitempty"`
+	// Held: its document has an error; this is its last good version.
+	Held     bool            `json:"held,omitempty"`
+	Filters  []Filter        `json:"filters,omitempty"`
+	Answer   *Answer         `json:"answer,omitempty"`
+	Upstream *Upstream       `json:"upstream,omitempty"`
+	Timeout  config.Duration `json:"timeout,omitempty"`
+	Retry    *Retry          `json:"retry,omitempty"`
+	SplitKey string          `json:"split_key,omitempty"`
+	Sides    []Side          `json:"sides,omitempty"`
+	// Cluster is where the request goes; "" when that is random.
+	Cluster string `json:"cluster,omitempty"`
+}
+
+// Filter is a filter with its settings, defaults included.
+type Filter struct {
+	Name     string          `json:"name"`
+	Settings json.RawMessage `json:"settings"`
+}
+
+// Answer is what a redirect or a direct response says.
+type Answer struct {
+	Status   int    `json:"status"`
+	Location string `json:"location,omitempty"`
+}
+
+// Upstream is what the upstream sees.
+type Upstream struct {
+	Host      string `json:"host"`
+	Path      string `json:"path"`
+	Rewritten bool   `json:"rewritten"`
+}
+
+// Retry is when another attempt is made.
+type Retry struct {
+	Attempts   int             `json:"attempts"`
+	On         []string        `json:"on"`
+	PerTry     config.Duration `json:"per_try,omitempty"`
+	Backoff    config.Duration `json:"backoff_base"`
+	BackoffMax config.Duration `json:"backoff_max"`
+	// Repeatable: the method may be sent twice, not only when nothing was sent.
+	Repeatable bool `json:"repeatable"`
+}
+
+// Side is a side of a split.
+type Side struct {
+	Cluster string  `json:"cluster"`
+	Weight  int     `json:"weight"`
+	Percent float64 `json:"percent"`
+}
+
+// Cluster is where the request may go.
+type Cluster struct {
+	Name           string          `json:"name"`
+	Balance        string          `json:"balance"`
+	ConnectTimeout config.Duration `json:"connect_timeout"`
+	TLS            bool            `json:"tls"`
+	SRV            string          `json:"srv,omitempty"`
+	Endpoints      []Endpoint      `json:"endpoints,omitempty"`
+}
+
+// Endpoint is one address as written.
+type Endpoint struct {
+	Address string `json:"address"`
+	Weight  int    `json:"weight"`
+}

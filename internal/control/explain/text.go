@@ -1,0 +1,131 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// String is the explanation for people: one line per step, in the order in
+// which a request takes them.
+func (e *Explanation) String() string {
+	t := &text{}
+	r := &e.Request
+	url := r.Path
+	if r.Host != "" {
+		url = r.Host + url
+		if r.Scheme != "" {
+			url = r.Scheme + "://" + url
+		}
+	}
+	if r.Query != "" {
+		url += "?" + r.Query
+	}
+	t.line("request", "%s %s from %s", r.Method, url, r.Client)
+	if l := e.Listener; l != nil {
+		t.line("listener", "%s on %s%s%s", l.Name, l.Address, word(l.TLS, ", TLS"), at(l.Pos))
+	}
+	for _, other := range e.OtherListeners {
+		t.line("", "not %s: %s", other.Name, other.Why)
+	}
+	e.routes(t)
+	if e.Route != nil {
+		e.Route.text(t)
+	}
+	for i := range e.Clusters {
+		e.Clusters[i].text(t)
+	}
+	if e.Refused != "" {
+		t.line("refused", "%s", e.Refused)
+	}
+	for _, note := range e.Notes {
+		t.line("note", "%s", note)
+	}
+	return t.b.String()
+}
+
+// text is lines with a word at the start of each step.
+type text struct{ b strings.Builder }
+
+func (t *text) line(step, format string, args ...any) {
+	fmt.Fprintf(&t.b, "%-9s ", step)
+	fmt.Fprintf(&t.b, format, args...)
+	t.b.WriteByte('\n')
+}
+
+func word(is bool, text string) string {
+	if is {
+		return text
+	}
+	return ""
+}
+
+func at(pos string) string { return word(pos != "", " ("+pos+")") }
+
+func (e *Explanation) routes(t *text) {
+	step := "route"
+	for _, c := range e.Candidates {
+		switch {
+		case c.Won:
+			t.line(step, "%s%s%s wins", c.Route, word(c.Host != "" && c.Host != "*", " by host "+c.Host), at(c.Pos))
+		case c.Route == "":
+			t.line(step, "and %s", c.Why)
+		default:
+			t.line(step, "not %s%s: %s", c.Route, at(c.Pos), c.Why)
+		}
+		step = ""
+	}
+}
+
+func (r *Route) text(t *text) {
+	if r.Held {
+		t.line("held", "route %s has an error in its document; this is its last good version", r.Name)
+	}
+	for i, f := range r.Filters {
+		t.line(word(i == 0, "filters"), "%d. %s %s", i+1, f.Name, f.Settings)
+	}
+	if a := r.Answer; a != nil {
+		t.line("answer", "%d%s", a.Status, word(a.Location != "", " to "+a.Location))
+		return
+	}
+	t.line("upstream", "sees %s for host %s%s", r.Upstream.Path, r.Upstream.Host, word(r.Upstream.Rewritten, ", rewritten"))
+	t.line("timeout", "%s until the head of the response%s", r.Timeout, word(r.Retry.PerTry > 0, fmt.Sprintf(", %s per attempt", r.Retry.PerTry)))
+	r.Retry.text(t)
+	if len(r.Sides) < 2 {
+		return
+	}
+	var sides []string
+	for _, side := range r.Sides {
+		sides = append(sides, fmt.Sprintf("%s %.4g%%", side.Cluster, side.Percent))
+	}
+	how := "at random"
+	if r.Cluster != "" {
+		how = fmt.Sprintf("by %s, here %s", r.SplitKey, r.Cluster)
+	} else if r.SplitKey != "" {
+		how = fmt.Sprintf("by %s, which the request does not have: at random", r.SplitKey)
+	}
+	t.line("split", "%s, %s", strings.Join(sides, ", "), how)
+}
+
+func (r *Retry) text(t *text) {
+	if r.Attempts <= 1 {
+		t.line("retry", "never")
+		return
+	}
+	when := "only when nothing of it was sent"
+	if r.Repeatable {
+		when = "on " + strings.Join(r.On, ", ")
+	}
+	t.line("retry", "%d attempts, %s, after up to %s", r.Attempts, when, r.BackoffMax)
+}
+
+func (c *Cluster) text(t *text) {
+	var endpoints []string
+	for _, e := range c.Endpoints {
+		endpoints = append(endpoints, e.Address+word(e.Weight != 1, fmt.Sprintf(" (weight %d)", e.Weight)))
+	}
+	if c.SRV != "" {
+		endpoints = append(endpoints, "those of SRV "+c.SRV)
+	}
+	t.line("cluster", "%s: %s, connect within %s%s", c.Name, c.Balance, c.ConnectTimeout, word(c.TLS, ", TLS"))
+	t.line("", "%s", strings.Join(endpoints, ", "))
+}
