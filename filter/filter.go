@@ -73,7 +73,7 @@ type Definition struct {
 	Status Status
 	Trust  Trust
 	Readme string
-	// Settings is a pointer to the zero settings, for the reference and the schema.
+	// Settings is a pointer to the default settings, for the reference and the schema.
 	Settings any
 	// Decode reads settings over the default and checks them. The result is
 	// nil when the report has errors.
@@ -84,9 +84,10 @@ type Definition struct {
 
 // Define makes a Definition of a Spec.
 func Define[C any](s Spec[C]) Definition {
+	defaults := s.Default()
 	return Definition{
 		Name: s.Name, Stage: s.Stage, Status: s.Status, Trust: s.Trust, Readme: s.Readme,
-		Settings: new(C),
+		Settings: &defaults,
 		Decode: func(node config.Node, report *config.Report) any {
 			settings := s.Default()
 			if !node.Decode(&settings, report) {

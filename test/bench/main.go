@@ -99,7 +99,10 @@ func bench(o options) error {
 			}
 		}
 	}
-	return t.print(os.Stdout)
+	if err := t.print(os.Stdout); err != nil {
+		return err
+	}
+	return o.printMemory(os.Stdout, self)
 }
 
 func absolute(path string) string {

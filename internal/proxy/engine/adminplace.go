@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/proxy/admin"
@@ -22,13 +21,16 @@ func (e *Engine) applyAdmin(s *snapshot.Snapshot) error {
 	if e.admin.server != nil && e.admin.spec == s.Admin {
 		return nil
 	}
+	if s.Admin.Address == e.admin.spec.Address {
+		e.admin.close() // the address cannot be had twice
+	}
 	var next *admin.Server
 	if s.Admin.Address != "off" {
 		next = admin.New(admin.Config{
 			Address: s.Admin.Address, AllowRemote: s.Admin.AllowRemote, Version: e.cfg.Version, Log: e.log, Views: e.views(),
 		})
 		if err := next.Start(); err != nil {
-			return fmt.Errorf("admin pages: %w", err)
+			return err
 		}
 		e.log.Info("admin pages", "address", next.Address())
 	}

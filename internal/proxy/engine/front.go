@@ -184,8 +184,7 @@ func (f *front) serve() {
 
 // handle carries one connection to its end.
 func (f *front) handle(nc net.Conn, facts *stream.Conn) {
-	ctx, cancel := context.WithCancel(f.engine.ctx)
-	defer cancel()
+	ctx := f.engine.ctx
 	if f.tls != nil {
 		secured, err := f.tls.Handshake(ctx, nc, facts)
 		if err != nil {

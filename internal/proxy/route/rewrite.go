@@ -52,6 +52,9 @@ func (r *rewrite) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 	if r.host {
 		target.Host, target.Port = r.to.Host, r.to.Port
 	}
+	if req.Exchange.Received.Path == "" { // the first rewrite of this request
+		req.Exchange.Received = req.Target
+	}
 	req.Target = target
 	return r.next.Serve(ctx, req)
 }
