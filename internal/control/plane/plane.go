@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -31,8 +32,9 @@ type Config struct {
 	// that it refers to are watched all the same.
 	Document *config.Document
 	Filters  filter.Registry
-	// Env looks up an environment variable (os.LookupEnv).
+	// Env looks up an environment variable; os.LookupEnv when nil.
 	Env func(name string) (string, bool)
+	// Log is told what loads do; nil: nobody.
 	Log *slog.Logger
 	// Now is time.Now when nil.
 	Now func() time.Time
@@ -44,11 +46,11 @@ type Plane struct {
 	stats Stats
 
 	// mu makes loads, and the applying of what they made, one after the other.
-	mu      sync.Mutex
-	current *snapshot.Snapshot // the last that was applied; nil before Load
-	tried   uint64             // the highest number given away
-	logged  config.Problems    // by the last load: they are not logged twice
-	apply   func(*snapshot.Snapshot) error
+	mu       sync.Mutex
+	current  *snapshot.Snapshot // the last that was applied; nil before Load
+	tried    uint64             // the highest number given away
+	problems config.Problems    // of the last load: they are not logged twice
+	apply    func(*snapshot.Snapshot) error
 
 	// Guarded by their own lock: the watch asks while a load is under way.
 	filesMu sync.Mutex
@@ -81,6 +83,12 @@ func New(cfg Config) *Plane {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Env == nil {
+		cfg.Env = os.LookupEnv
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Plane{cfg: cfg}
 }
 
@@ -93,13 +101,21 @@ func FromDocument(document *config.Document, cfg Config) *Plane {
 // Stats are the counters.
 func (p *Plane) Stats() *Stats { return &p.stats }
 
+// Current is the snapshot in use, and what the last load found wrong; nil
+// before the first good one.
+func (p *Plane) Current() (*snapshot.Snapshot, config.Problems) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current, p.problems
+}
+
 // Load makes the first snapshot. With any error it is nil: at the start there
 // is no last good state to fall back on.
 func (p *Plane) Load() (*snapshot.Snapshot, config.Problems) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, problems := p.compile(nil)
-	p.logged = problems
+	p.problems = problems
 	if s == nil {
 		p.stats.Failed.Add(1)
 		return nil, problems
@@ -266,10 +282,10 @@ func (p *Plane) logResult(reason string, result *Result) {
 // logProblems logs the problems unless the last load had the same. Those of
 // Load are for its caller to show.
 func (p *Plane) logProblems(problems config.Problems) {
-	if slices.Equal(problems, p.logged) {
+	if slices.Equal(problems, p.problems) {
 		return
 	}
-	p.logged = problems
+	p.problems = problems
 	for i, problem := range problems {
 		if i == maxLogged {
 			p.cfg.Log.Warn("more problems; weir check lists all", "problems", len(problems)-i)

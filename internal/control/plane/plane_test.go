@@ -207,7 +207,7 @@ func TestFromDocument(t *testing.T) {
 		Routes:    []config.Route{{Name: "all", To: []config.Target{{Cluster: "app"}}}},
 		Clusters:  []config.Cluster{{Name: "app", Endpoints: []config.Endpoint{{Address: "10.0.0.1:80"}}}},
 	}
-	p := FromDocument(doc, Config{Filters: filter.NewRegistry(), Env: os.LookupEnv, Log: slog.New(slog.DiscardHandler)})
+	p := FromDocument(doc, Config{Filters: filter.NewRegistry()})
 	s, problems := p.Load()
 	if s == nil || len(problems) > 0 {
 		t.Fatalf("%v", problems)
@@ -217,5 +217,8 @@ func TestFromDocument(t *testing.T) {
 	}
 	if r := p.Reload("test"); r.Changed || len(r.Problems) > 0 {
 		t.Errorf("%+v", r)
+	}
+	if current, problems := p.Current(); current.Hash != s.Hash || problems != nil {
+		t.Errorf("current: %v, %v", current, problems)
 	}
 }
