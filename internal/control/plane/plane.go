@@ -45,6 +45,8 @@ type Plane struct {
 	cfg   Config
 	stats Stats
 
+	known atomic.Pointer[outcome] // for readers that do not wait for a load
+
 	// mu makes loads, and the applying of what they made, one after the other.
 	mu       sync.Mutex
 	current  *snapshot.Snapshot // the last that was applied; nil before Load
@@ -102,11 +104,18 @@ func FromDocument(document *config.Document, cfg Config) *Plane {
 func (p *Plane) Stats() *Stats { return &p.stats }
 
 // Current is the snapshot in use, and what the last load found wrong; nil
-// before the first good one.
+// before the first good one. It does not wait for a load under way.
 func (p *Plane) Current() (*snapshot.Snapshot, config.Problems) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.current, p.problems
+	if known := p.known.Load(); known != nil {
+		return known.current, known.problems
+	}
+	return nil, nil
+}
+
+// outcome is what the last load left.
+type outcome struct {
+	current  *snapshot.Snapshot
+	problems config.Problems
 }
 
 // Load makes the first snapshot. With any error it is nil: at the start there
@@ -118,9 +127,10 @@ func (p *Plane) Load() (*snapshot.Snapshot, config.Problems) {
 	p.problems = problems
 	if s == nil {
 		p.stats.Failed.Add(1)
-		return nil, problems
+	} else {
+		p.use(s, problems)
 	}
-	p.use(s, problems)
+	p.known.Store(&outcome{p.current, problems})
 	return s, problems
 }
 
@@ -153,6 +163,7 @@ func (p *Plane) Reload(reason string) Result {
 		p.use(s, problems)
 		result.Snapshot, result.Changed = s, true
 	}
+	p.known.Store(&outcome{p.current, problems})
 	p.logResult(reason, &result)
 	return result
 }
