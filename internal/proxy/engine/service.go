@@ -28,11 +28,15 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 		return running, nil
 	}
 	label := e.recorder.RouteLabel(r.Spec.Name)
-	action, err := action(r, uses)
+	clusters := make([]stream.Service, len(uses))
+	for i, u := range uses {
+		clusters[i] = u.forRoute(r)
+	}
+	last, err := action(r, clusters)
 	if err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
 	}
-	folded, err := e.fold(r, label, action)
+	folded, err := e.fold(r, label, last)
 	if err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
 	}
@@ -63,31 +67,32 @@ func sameUpstreams(a, b []*upstream) bool {
 	return true
 }
 
-// action is what the last filter of a route calls.
-func action(r *snapshot.Route, uses []*upstream) (stream.Service, error) {
+// action is what the last filter of a route calls. clusters are those of the
+// sides, in the order of the document.
+func action(r *snapshot.Route, clusters []stream.Service) (stream.Service, error) {
 	switch {
 	case r.Spec.Redirect != nil:
 		return route.NewRedirect(*r.Spec.Redirect, r.Match)
 	case r.Spec.Respond != nil:
 		return route.NewRespond(*r.Spec.Respond), nil
 	}
-	to, err := sides(r, uses)
+	to, err := split(r, clusters)
 	if err != nil || r.Spec.Rewrite == nil {
 		return to, err
 	}
 	return route.NewRewrite(to, *r.Spec.Rewrite, r.Match)
 }
 
-// sides is the split over the clusters of a route, or its one cluster.
-func sides(r *snapshot.Route, uses []*upstream) (stream.Service, error) {
-	if len(uses) == 1 && r.Spec.To[0].Weight > 0 {
-		return uses[0].forRoute(r), nil
+// split is the split over the clusters of a route, or its one cluster.
+func split(r *snapshot.Route, clusters []stream.Service) (stream.Service, error) {
+	if len(clusters) == 1 && r.Spec.To[0].Weight > 0 {
+		return clusters[0], nil
 	}
-	all := make([]route.Side, len(uses))
-	for i, u := range uses {
-		all[i] = route.Side{Name: r.Spec.To[i].Cluster, Weight: r.Spec.To[i].Weight, Service: u.forRoute(r)}
+	sides := make([]route.Side, len(clusters))
+	for i, to := range r.Spec.To {
+		sides[i] = route.Side{Name: to.Cluster, Weight: to.Weight, Service: clusters[i]}
 	}
-	return route.NewSplit(all, r.Spec.Split.Key, r.Spec.Name)
+	return route.NewSplit(sides, r.Spec.Split.Key, r.Spec.Name)
 }
 
 // fold puts the filters of r around last.
