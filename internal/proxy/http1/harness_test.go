@@ -156,7 +156,7 @@ type peer struct {
 }
 
 func newPeer(t testing.TB, nc net.Conn) *peer {
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(5 * time.Second))
 	return &peer{t: t, nc: nc, r: bufio.NewReader(nc)}
 }
 

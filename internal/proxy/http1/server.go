@@ -42,8 +42,9 @@ type Server struct {
 	date     atomic.Pointer[dateLine]
 	draining atomic.Bool
 
-	mu    sync.Mutex
-	conns map[*serverConn]struct{} // open; touched when one opens or closes only
+	mu             sync.Mutex
+	conns          map[*serverConn]struct{} // open; touched when one opens or closes only
+	closedRequests int64                    // read on connections that are closed
 }
 
 // Stats counts what happened; the engine reads it on scrape.
@@ -56,8 +57,6 @@ type Stats struct {
 	Cut      atomic.Int64 // connections cut inside a response, so that the client notices
 	// Refused counts requests that could not be read, by kind.
 	Refused [stream.NumKinds]atomic.Int64
-
-	closedRequests atomic.Int64 // of connections that are closed
 }
 
 // ConnState is what one connection is doing.
@@ -100,12 +99,12 @@ func (s *Server) open(parent context.Context, nc net.Conn, facts *stream.Conn) *
 }
 
 func (s *Server) close(c *serverConn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
 	c.shut()
 	s.Stats.Open.Add(-1)
-	s.Stats.closedRequests.Add(c.requests.Load())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.closedRequests += c.requests.Load()
 }
 
 // Drain closes the connections that are idle, now; the others answer their
@@ -125,7 +124,7 @@ func (s *Server) Drain() {
 func (s *Server) Requests() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.Stats.closedRequests.Load()
+	n := s.closedRequests
 	for c := range s.conns {
 		n += c.requests.Load()
 	}
