@@ -340,7 +340,6 @@ func (c *serverConn) cut(f *stream.Fault, headed bool) bool {
 
 // respondInstead answers f, when nothing of the response was written yet.
 func (c *serverConn) respondInstead(f *stream.Fault) bool {
-	c.last = true
 	resp := c.answer(f)
 	defer resp.Body.Close()
 	body, whole := wholeBody(resp)
