@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -31,7 +32,7 @@ type part struct {
 
 // parse reads a script into parts; one that does not say accept is one part.
 func parse(source string) ([]part, error) {
-	parts := []part{{}}
+	var parts []part
 	for i, line := range strings.Split(source, "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -42,17 +43,18 @@ func parse(source string) ([]part, error) {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
 		s.line = i + 1
-		last := &parts[len(parts)-1]
-		switch s.verb {
-		case "accept":
-			if len(last.steps) > 0 {
-				parts = append(parts, part{})
+		if begins := s.verb == "accept" || s.verb == "connect"; begins || len(parts) == 0 {
+			parts = append(parts, part{})
+			if begins {
+				continue
 			}
-		case "again":
-			last.again = true
-		default:
-			last.steps = append(last.steps, s)
 		}
+		last := &parts[len(parts)-1]
+		if s.verb == "again" {
+			last.again = true
+			continue
+		}
+		last.steps = append(last.steps, s)
 	}
 	return parts, nil
 }
@@ -61,7 +63,10 @@ func parseStep(line string) (s step, err error) {
 	verb, rest, _ := strings.Cut(line, " ")
 	s.verb, rest = verb, strings.TrimSpace(rest)
 	switch verb {
-	case "accept", "again", "head", "eof", "close", "reset", "stall":
+	case "accept", "connect", "again", "head", "rest", "eof", "close", "close-write", "reset", "stall":
+		return s, nil
+	case "await", "reach":
+		s.text = rest
 		return s, nil
 	case "read":
 		s.n, err = strconv.Atoi(rest)
@@ -72,7 +77,7 @@ func parseStep(line string) (s step, err error) {
 			return s, err
 		}
 		rest = text
-	case "send", "expect", "want", "reject":
+	case "send", "expect", "body", "want", "reject":
 	default:
 		return s, fmt.Errorf("unknown step %q", verb)
 	}
@@ -81,9 +86,16 @@ func parseStep(line string) (s step, err error) {
 }
 
 // play carries out the part on a connection.
-func (p part) play(conn net.Conn) error {
+func (p part) play(conn net.Conn, w *words) error {
+	return dialogueOf(conn, w).run(p)
+}
+
+func dialogueOf(conn net.Conn, w *words) *dialogue {
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	d := &dialogue{conn: conn, in: bufio.NewReader(conn)}
+	return &dialogue{conn: conn, in: bufio.NewReader(conn), words: w}
+}
+
+func (d *dialogue) run(p part) error {
 	for _, s := range p.steps {
 		if err := d.step(s); err != nil {
 			return fmt.Errorf("line %d, %s: %w", s.line, s.verb, err)
@@ -93,46 +105,73 @@ func (p part) play(conn net.Conn) error {
 }
 
 type dialogue struct {
-	conn net.Conn
-	in   *bufio.Reader
-	head string
+	conn  net.Conn
+	in    *bufio.Reader
+	words *words
+	seen  string // by head or rest
 }
 
 func (d *dialogue) step(s step) error {
 	switch s.verb {
 	case "send":
-		_, err := io.WriteString(d.conn, s.text)
-		return err
+		return d.send(s.text, 1)
 	case "send-many":
-		for range s.n {
-			if _, err := io.WriteString(d.conn, s.text); err != nil {
-				return err
-			}
-		}
-		return nil
+		return d.send(s.text, s.n)
 	case "head":
 		return d.readHead()
+	case "rest":
+		b, err := io.ReadAll(d.in)
+		d.seen = string(b)
+		return notTimeout(err)
 	case "want", "reject":
-		if strings.Contains(d.head, s.text) != (s.verb == "want") {
-			return fmt.Errorf("%q in\n%s", s.text, d.head)
+		if strings.Contains(d.seen, s.text) != (s.verb == "want") {
+			return fmt.Errorf("%q in\n%q", s.text, d.seen)
 		}
 		return nil
 	case "expect":
 		return d.expect(s.text)
+	case "body":
+		got := make([]byte, len(s.text))
+		n, err := io.ReadFull(d.in, got)
+		if string(got[:n]) != s.text {
+			return fmt.Errorf("want %q, got %q: %v", s.text, got[:n], err)
+		}
+		return nil
 	case "read":
 		_, err := io.CopyN(io.Discard, d.in, int64(s.n))
 		return err
 	case "eof":
 		return d.end()
 	case "stall":
-		_, _ = io.Copy(io.Discard, d.in)
+		_, err := io.Copy(io.Discard, d.in)
+		return notTimeout(err)
+	case "await":
+		return d.words.await(s.text)
+	case "reach":
+		d.words.reach(s.text)
 		return nil
+	case "close-write":
+		return d.conn.(interface{ CloseWrite() error }).CloseWrite()
 	case "reset":
-		if tcp, ok := d.conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0)
+		if err := d.conn.(*net.TCPConn).SetLinger(0); err != nil {
+			return err
 		}
 	}
 	return d.conn.Close()
+}
+
+// send writes n times. That the other side may have gone is for the next step
+// to say: a refusal comes before all was sent.
+func (d *dialogue) send(text string, n int) error {
+	for range n {
+		if _, err := io.WriteString(d.conn, text); err != nil {
+			if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *dialogue) readHead() error {
@@ -144,7 +183,7 @@ func (d *dialogue) readHead() error {
 			return fmt.Errorf("after %q: %w", b.String(), err)
 		}
 		if line == "\r\n" {
-			d.head = b.String()
+			d.seen = b.String()
 			return nil
 		}
 	}
@@ -162,13 +201,18 @@ func (d *dialogue) expect(text string) error {
 	return nil
 }
 
+// end wants the end of the stream, of whatever kind.
 func (d *dialogue) end() error {
 	rest, err := io.ReadAll(io.LimitReader(d.in, 1<<20))
-	if err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
-		return err
-	}
 	if len(rest) > 0 {
 		return fmt.Errorf("the other side said %q first", rest)
+	}
+	return notTimeout(err)
+}
+
+func notTimeout(err error) error {
+	if t, ok := err.(net.Error); ok && t.Timeout() {
+		return err
 	}
 	return nil
 }

@@ -19,21 +19,25 @@ func TestMain(m *testing.M) {
 }
 
 func TestScenarios(t *testing.T) {
-	dirs := []string{"testdata"}
 	filters, err := filepath.Glob("../../filters/*/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range append(dirs, filters...) {
+	for _, dir := range append([]string{"testdata"}, filters...) {
 		if found, _ := filepath.Glob(filepath.Join(dir, "*.txtar")); len(found) == 0 {
 			continue
 		}
-		testscript.Run(t, testscript.Params{
-			Dir: dir, RequireExplicitExec: true, Setup: setup,
-			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-				"upstream": cmdUpstream, "client": cmdClient, "start": cmdStart, "signal": cmdSignal, "logged": cmdLogged,
-				"stop": cmdStop, "get": cmdGet, "admin": cmdAdmin, "finished": cmdFinished,
-			},
-		})
+		testscript.Run(t, testscript.Params{Dir: dir, RequireExplicitExec: true, Setup: setup, Cmds: commands()})
+	}
+}
+
+type command = func(ts *testscript.TestScript, neg bool, args []string)
+
+func commands() map[string]command {
+	return map[string]command{
+		"upstream": cmdUpstream, "client": cmdClient, "refused": cmdRefused, "finished": cmdFinished,
+		"await": cmdAwait, "reach": cmdReach, "certs": cmdCerts,
+		"start": cmdStart, "signal": cmdSignal, "logged": cmdLogged, "address": cmdAddress, "ended": cmdEnded, "stop": cmdStop,
+		"exits": cmdExits, "get": cmdGet, "admin": cmdAdmin, "json": cmdJSON, "absent": cmdAbsent,
 	}
 }

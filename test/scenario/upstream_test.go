@@ -11,6 +11,7 @@ import (
 type upstream struct {
 	ln    net.Listener
 	parts []part
+	words *words
 
 	mu       sync.Mutex
 	next     int
@@ -20,16 +21,12 @@ type upstream struct {
 	open     map[net.Conn]bool
 }
 
-func startUpstream(path, source string) (*upstream, error) {
+func startUpstream(ln net.Listener, source string, w *words) (*upstream, error) {
 	parts, err := parse(source)
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	u := &upstream{ln: ln, parts: parts, open: map[net.Conn]bool{}}
+	u := &upstream{ln: ln, parts: parts, words: w, open: map[net.Conn]bool{}}
 	u.finished = sync.NewCond(&u.mu)
 	go u.accept()
 	return u, nil
@@ -47,7 +44,7 @@ func (u *upstream) accept() {
 			continue
 		}
 		go func() {
-			err := p.play(conn)
+			err := p.play(conn, u.words)
 			conn.Close()
 			u.end(conn, err)
 		}()
