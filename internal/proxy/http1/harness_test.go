@@ -276,7 +276,7 @@ type smallPool struct {
 
 	mu    sync.Mutex
 	idle  []*Client
-	open  int
+	made  int
 	freed chan bool // reusable, one for each release
 }
 
@@ -319,7 +319,7 @@ func (p *smallPool) get() (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.open++
+	p.made++
 	c := NewClient(nc, &p.cfg)
 	c.Release = p.put
 	return c, nil
@@ -332,7 +332,6 @@ func (p *smallPool) put(c *Client, reusable bool) {
 		p.idle = append(p.idle, c)
 	} else {
 		c.Close()
-		p.open--
 	}
 	select {
 	case p.freed <- reusable:

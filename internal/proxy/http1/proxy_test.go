@@ -41,7 +41,8 @@ func TestProxyNetHTTP(t *testing.T) {
 			w.Write(b)
 		}
 	})
-	e := newEdge(t, newPool(t, o))
+	pool := newPool(t, o)
+	e := newEdge(t, pool)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	for i := range 3 {
@@ -83,6 +84,9 @@ func TestProxyNetHTTP(t *testing.T) {
 	}
 	if n := e.Stats.Opened.Load(); n != 1 {
 		t.Errorf("the client needed %d connections, want 1", n)
+	}
+	if pool.made != 1 {
+		t.Errorf("the proxy needed %d connections, want 1", pool.made)
 	}
 }
 

@@ -32,6 +32,7 @@ type upload struct {
 	budget time.Duration
 
 	mu       sync.Mutex
+	final    bool          // the last piece is being written
 	complete bool          // the whole body is written
 	fault    *stream.Fault // why it is not, once that is known
 	headHere bool          // the response has begun
@@ -46,7 +47,7 @@ func (u *upload) init(c *Client) {
 
 // start begins the upload.
 func (u *upload) start() {
-	u.complete, u.fault, u.headHere, u.stopped = false, nil, false, false
+	u.final, u.complete, u.fault, u.headHere, u.stopped = false, false, nil, false, false
 	u.pace.begin(&u.c.cfg.Phases[stream.PhaseUpstreamSend])
 	if !u.watched {
 		u.watched = true
@@ -97,6 +98,11 @@ func (u *upload) copy(body stream.Body, left int64) *stream.Fault {
 			end = left == 0
 		} else if out, err = frameChunk(p, n, end, body); err != nil {
 			return &stream.Fault{Kind: stream.Internal, Cause: err}
+		}
+		if end {
+			u.mu.Lock()
+			u.final = true
+			u.mu.Unlock()
 		}
 		if f := u.write(out); f != nil {
 			return f
@@ -185,6 +191,10 @@ func (u *upload) downstreamFault() *stream.Fault {
 	return nil
 }
 
+// finalGrace is how long the last write of a body may still take when the
+// response to it has been read: it is most likely done, only not yet told.
+const finalGrace = time.Second
+
 // end waits for the upload to end, and ends it if need be. It reports whether
 // the connection is as after a request that was sent in full.
 func (u *upload) end() bool {
@@ -194,13 +204,19 @@ func (u *upload) end() bool {
 	}
 	u.started = false
 	u.mu.Lock()
-	running := !u.complete && u.fault == nil
+	running, final := !u.complete && u.fault == nil, u.final
 	u.stopped = true
 	u.mu.Unlock()
-	if running {
+	switch {
+	case running && final:
+		u.c.nc.SetWriteDeadline(time.Now().Add(finalGrace))
+	case running:
 		u.c.nc.SetWriteDeadline(longAgo)
 		u.c.req.Body.Close()
 	}
 	<-u.done
-	return u.complete && !running
+	if u.complete && running {
+		u.c.nc.SetWriteDeadline(noDeadline)
+	}
+	return u.complete
 }
