@@ -115,32 +115,50 @@ func (p *Pool[C]) sweep(now time.Time) (kept int) {
 
 // sweepShard goes from the connection idle longest to the one used last.
 func (p *Pool[C]) sweepShard(s *shard[C], now time.Time) {
-	var out [sweepChunk]*Lease[C]
-	var why [sweepChunk]verdict
 	for from, done := 0, false; !done; {
-		n := 0
-		s.mu.Lock()
-		end := min(from+sweepChunk, len(s.idle))
-		kept := from
-		for _, l := range s.idle[min(from, end):end] {
-			if v := p.judge(l, now, l.due(now)); v != keep {
-				out[n], why[n] = l, v
-				n++
-				continue
-			}
-			s.idle[kept] = l
-			kept++
-		}
-		if n > 0 {
-			s.idle = slices.Delete(s.idle, kept, end)
-			p.idle.Add(int64(-n))
-		}
-		from, done = kept, kept >= len(s.idle)
-		s.mu.Unlock()
-		for i, l := range out[:n] {
-			p.dispose(l, why[i], now)
+		var out removed[C]
+		from, done = p.sweepSome(s, from, now, &out)
+		for i, l := range out.leases[:out.n] {
+			p.dispose(l, out.why[i], now)
 		}
 	}
+}
+
+// removed are connections taken out of a shard, and why.
+type removed[C Conn] struct {
+	leases [sweepChunk]*Lease[C]
+	why    [sweepChunk]verdict
+	n      int
+}
+
+// sweepSome looks at a few connections in one hold of the lock; next is where
+// to go on.
+func (p *Pool[C]) sweepSome(s *shard[C], from int, now time.Time, out *removed[C]) (next int, done bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := min(from+sweepChunk, len(s.idle))
+	if from >= end {
+		return from, true
+	}
+	var verdicts [sweepChunk]verdict
+	for i, l := range s.idle[from:end] {
+		verdicts[i] = p.judge(l, now, l.due(now))
+	}
+	kept := from
+	for i, l := range s.idle[from:end] {
+		if v := verdicts[i]; v != keep {
+			out.leases[out.n], out.why[out.n] = l, v
+			out.n++
+			continue
+		}
+		s.idle[kept] = l
+		kept++
+	}
+	if out.n > 0 {
+		s.idle = slices.Delete(s.idle, kept, end)
+		p.idle.Add(int64(-out.n))
+	}
+	return kept, kept >= len(s.idle)
 }
 
 // sweepWatched looks whether the watched connections are closed by now.
