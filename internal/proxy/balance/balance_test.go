@@ -185,6 +185,28 @@ func TestWhatMayBePicked(t *testing.T) {
 	}
 }
 
+// TestFailOpenReachesAll, whatever number of turns a search takes.
+func TestFailOpenReachesAll(t *testing.T) {
+	for n := 1; n <= 2*maxDraws+2; n++ {
+		weights := make([]int, n)
+		for i := range weights {
+			weights[i] = 1
+		}
+		list := members(weights...)
+		for _, e := range list {
+			eject(e)
+		}
+		set, seen, r := endpoint.NewSet(list), map[*endpoint.Endpoint]bool{}, NewRoundRobin(0)
+		for range 50 * n {
+			e, _ := r.Pick(set, start, nil)
+			seen[e] = true
+		}
+		if len(seen) != n {
+			t.Errorf("of %d ejected endpoints %d were picked", n, len(seen))
+		}
+	}
+}
+
 func TestNoEndpoints(t *testing.T) {
 	for name, p := range pickers() {
 		for _, set := range []*endpoint.Set{endpoint.NewSet(nil), endpoint.NewSet(members(0, 0))} {

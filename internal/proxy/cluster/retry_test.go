@@ -337,8 +337,8 @@ func TestStaleConnection(t *testing.T) {
 		stale(f, 100)
 		req := request("GET")
 		got := outcome(f.ForRoute(retries(1)).Serve(t.Context(), req))
-		if got != "upstream_closed" || len(f.up[0].fresh) != 2 {
-			t.Errorf("%s after %d sends", got, len(f.up[0].fresh))
+		if st := f.up[0].ep.Status(time.Now()); got != "upstream_closed" || len(f.up[0].fresh) != 2 || st.Failures != 0 {
+			t.Errorf("%s after %d sends, %d failures", got, len(f.up[0].fresh), st.Failures)
 		}
 		f.quiet(t)
 	})
@@ -391,12 +391,13 @@ type blocking struct {
 	stream.Body
 	in, done chan struct{}
 	once     sync.Once
+	err      error // of the Read
 }
 
-func (b *blocking) Read([]byte) (int, error) {
+func (b *blocking) Read(p []byte) (int, error) {
 	close(b.in)
 	<-b.done
-	return 0, &stream.Fault{Kind: stream.ClientGone}
+	return copy(p, "x"), b.err
 }
 
 func (b *blocking) Close() error { b.once.Do(func() { close(b.done) }); return nil }
@@ -404,24 +405,52 @@ func (b *blocking) Close() error { b.once.Do(func() { close(b.done) }); return n
 // TestUploadUnderWay: an attempt that ends while its upload waits for the
 // client breaks the upload off, and nothing is sent again.
 func TestUploadUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(2, nil)
-		var upload sync.WaitGroup
-		body := &blocking{Body: stream.NoBody, in: make(chan struct{}), done: make(chan struct{})}
-		f.up[0].serve = func(_ context.Context, req *stream.Request) (*stream.Response, error) {
-			upload.Go(func() { io.ReadAll(req.Body) })
-			<-body.in
-			return nil, &stream.Fault{Kind: stream.UpstreamReset, Retry: stream.RetryIdempotent}
+	for _, end := range []error{nil, &stream.Fault{Kind: stream.ClientGone}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(2, nil)
+			body := &blocking{Body: stream.NoBody, in: make(chan struct{}), done: make(chan struct{}), err: end}
+			f.up[0].serve = func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+				var upload sync.WaitGroup
+				upload.Go(func() { req.Body.Read(make([]byte, 10)) })
+				<-body.in
+				req.Body.Close()
+				upload.Wait()
+				return nil, &stream.Fault{Kind: stream.UpstreamReset, Retry: stream.RetryIdempotent}
+			}
+			req := request("PUT")
+			req.Body = body
+			got := outcome(f.ForRoute(retries(2, "reset")).Serve(t.Context(), req))
+			if got != "upstream_reset" || req.Exchange.RetryRefused != "body" {
+				t.Errorf("%s, refused %q", got, req.Exchange.RetryRefused)
+			}
+			f.quiet(t)
+		})
+	}
+}
+
+// TestOvertakenView: what an earlier attempt left running cannot read the body
+// of the later one.
+func TestOvertakenView(t *testing.T) {
+	for _, body := range []stream.Body{stream.BytesBody([]byte("0123456789")), newStreamed("0123456789")} {
+		r := newReplay(body, 100)
+		first := r.view()
+		if _, err := io.ReadFull(first, make([]byte, 3)); err != nil {
+			t.Fatal(err)
 		}
-		req := request("PUT")
-		req.Body = body
-		got := outcome(f.ForRoute(retries(2, "reset")).Serve(t.Context(), req))
-		upload.Wait()
-		if got != "upstream_reset" || req.Exchange.RetryRefused != "body" {
-			t.Errorf("%s, refused %q", got, req.Exchange.RetryRefused)
+		if !r.rewind() {
+			t.Fatal("three bytes are kept")
 		}
-		f.quiet(t)
-	})
+		if n, err := first.Read(make([]byte, 3)); n != 0 || err == nil || err == io.EOF {
+			t.Errorf("the first view read %d bytes, %v", n, err)
+		}
+		if _, ok := first.(stream.Whole).Bytes(); ok {
+			t.Error("the first view still shows the content")
+		}
+		first.Close()
+		if content, err := io.ReadAll(r.view()); string(content) != "0123456789" || err != nil {
+			t.Errorf("the second view read %q, %v", content, err)
+		}
+	}
 }
 
 // TestEarlyResponse: the response is there while the upload goes on; the body

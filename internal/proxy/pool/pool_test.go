@@ -366,6 +366,35 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+func TestDrainUnderLoad(t *testing.T) {
+	for range 50 {
+		f := newFixture(Config{MaxIdle: 100})
+		var mu sync.Mutex
+		dial := f.dial
+		f.dial = func(ctx context.Context, deadline time.Time, release func(bool)) (*fakeConn, net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return dial(ctx, deadline, release)
+		}
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for range 50 {
+					l, err := f.Get(t.Context(), uint64(i), false, time.Time{})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					l.release(true)
+				}
+			})
+		}
+		f.Drain()
+		wg.Wait()
+		f.expect(t, 0, 0, len(f.conns))
+	}
+}
+
 // TestClosedWhileIdle: by the janitor, and by the look before use.
 func TestClosedWhileIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -416,6 +445,65 @@ func TestLearnsFromStaleConnections(t *testing.T) {
 		f.expect(t, maxWatched, 0, 7)
 		time.Sleep(2 * time.Minute) // watched to the limit of the document, then let go
 		f.expect(t, 0, 0, 7)
+	})
+}
+
+func TestRestarted(t *testing.T) {
+	s := func(n ...int) (ages []time.Duration) {
+		for _, n := range n {
+			ages = append(ages, time.Duration(n)*time.Second)
+		}
+		return ages
+	}
+	cases := []struct {
+		name   string
+		closes []time.Duration
+		before int
+		want   bool
+	}{
+		{"nothing", nil, 0, false},
+		{"one", s(10), 1, false},
+		{"all at once, ages differ", s(1, 10, 30), 3, true},
+		{"half of them", s(1, 10), 4, true},
+		{"a few of many", s(1, 10), 5, false},
+		{"all at once, of the same age", s(10, 10, 11), 3, false},
+	}
+	for _, c := range cases {
+		if got := restarted(c.closes, c.before); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// TestDoesNotLearn from closes right after a response, from what happened at
+// once, and when it was not asked to.
+func TestDoesNotLearn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cases := []struct {
+			name          string
+			learn         bool
+			ages          []time.Duration
+			rounds, wants int
+		}{
+			{"time-outs", true, []time.Duration{time.Second}, 3, 1},
+			{"off", false, []time.Duration{time.Second}, 3, 0},
+			{"too early", true, []time.Duration{90 * time.Millisecond}, 100, 0},
+			{"restarts", true, []time.Duration{time.Second, 5 * time.Second}, 100, 0},
+			{"many at once are one", true, []time.Duration{time.Second, time.Second, time.Second, time.Second}, 2, 0},
+		}
+		for _, c := range cases {
+			f := newFixture(Config{MaxIdle: 10, Learn: c.learn})
+			for range c.rounds {
+				for _, age := range c.ages {
+					f.noteClose(age)
+				}
+				time.Sleep(time.Second)
+			}
+			if limit, ok := f.Horizon(); ok != (c.wants == 1) {
+				t.Errorf("%s: horizon %v (%v)", c.name, limit, ok)
+			}
+			f.Drain()
+		}
 	})
 }
 
