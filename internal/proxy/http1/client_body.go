@@ -68,6 +68,21 @@ func (r *reply) Bytes() ([]byte, bool) {
 	return r.c.content.whole()
 }
 
+// await waits, without a page, until a read gives something or fails.
+func (r *reply) await() error {
+	c := r.c
+	if c == nil || c.fault != nil || c.content.done || c.src.buffered() > 0 {
+		return nil // Read says what
+	}
+	if err := c.fill(); err != nil {
+		if err == io.EOF && c.content.kind == contentToClose {
+			return nil // and so does the read that follows
+		}
+		c.fault = c.bodyFault(err)
+	}
+	return nil
+}
+
 func (r *reply) hasBuffered() bool { return r.c != nil && r.c.content.hasBuffered() }
 
 func (r *reply) announced() string {

@@ -78,20 +78,3 @@ func (c *serverConn) peek(fd uintptr) {
 	n, err := peekNow(fd)
 	c.peeked = err == io.EOF || err != nil && err != syscall.EAGAIN && n == 0
 }
-
-// peekNow looks at what a descriptor has to read and leaves it there.
-func peekNow(fd uintptr) (int, error) {
-	var b [1]byte
-	for {
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		}
-		return n, nil
-	}
-}

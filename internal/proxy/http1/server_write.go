@@ -200,8 +200,12 @@ func (c *serverConn) writeStream(status int, body stream.Body) bool {
 		headed = true
 		w.out = w.page[:0]
 	}
-	for empty := 0; ; {
+	for empty, last := 0, pageSize; ; {
+		if headed && last < slowPiece {
+			c.awaitPiece(body)
+		}
 		n, err := c.readPiece(body)
+		last = n
 		if err != nil && err != io.EOF {
 			return c.cut(stream.AsFault(err), headed)
 		}
@@ -244,6 +248,23 @@ func (c *serverConn) writeStream(status int, body stream.Body) bool {
 			return true
 		}
 	}
+}
+
+// slowPiece is a piece so small that the next one is waited for without a page.
+const slowPiece = 4 << 10
+
+// awaitPiece waits for the next piece of a slow body.
+func (c *serverConn) awaitPiece(body stream.Body) {
+	b, ok := body.(waiter)
+	if !ok {
+		return
+	}
+	w := &c.writer
+	w.release()
+	c.enter(stream.PhaseWait)
+	b.await() // a failure comes again from Read
+	w.page = pages.Get().(*page)
+	w.out = w.page[:0]
 }
 
 // readPiece appends the next bytes of the body to what is to be written, as a

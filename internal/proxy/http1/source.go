@@ -166,33 +166,3 @@ func (s *source) shrink() {
 		s.buf, s.w = kept, n
 	}
 }
-
-// readNow is one read of a non-blocking descriptor; the end is io.EOF.
-func readNow(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(fd), p)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		}
-		return n, nil
-	}
-}
-
-// writeNow is one write to a non-blocking descriptor.
-func writeNow(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Write(int(fd), p)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err != nil:
-			return 0, err
-		}
-		return n, nil
-	}
-}

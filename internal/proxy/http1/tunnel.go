@@ -82,8 +82,8 @@ func (c *serverConn) tunnelDown(d stream.Duplex) error {
 	}
 }
 
-// waiter is a Duplex that waits until it has something to read, so that a
-// quiet tunnel holds no page.
+// waiter is a body that waits until it has something to read, so that a quiet
+// stream or tunnel holds no page.
 type waiter interface{ await() error }
 
 // tunnelPiece carries what one read gives.

@@ -1,0 +1,54 @@
+package http1
+
+import (
+	"io"
+	"syscall"
+)
+
+// readNow is one read of a non-blocking socket; its end is io.EOF, and
+// syscall.EAGAIN says that nothing is there.
+func readNow(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := receive(fd, p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// writeNow is one write to a non-blocking socket.
+func writeNow(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Write(int(fd), p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		}
+		return n, nil
+	}
+}
+
+// peekNow looks at what a socket has to read and leaves it there.
+func peekNow(fd uintptr) (int, error) {
+	var b [1]byte
+	for {
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux || !(amd64 || arm64)
+
+package http1
+
+import "syscall"
+
+func receive(fd uintptr, p []byte) (int, error) { return syscall.Read(int(fd), p) }
