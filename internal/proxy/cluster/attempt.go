@@ -42,7 +42,9 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 		if f := x.keepBody(); f != nil {
 			return nil, f
 		}
-		now = time.Now() // the body may have been on its way
+		if now = time.Now(); x.over(now) { // the body was on its way for too long
+			return nil, x.late(nil)
+		}
 	}
 	x.set = x.cluster.set.Load()
 	ep := x.pick(now)
@@ -118,7 +120,8 @@ func (x *exchange) attempt(ep *endpoint.Endpoint, now time.Time) (*stream.Respon
 
 // stale tells whether the endpoint had closed the pooled connection.
 func (x *exchange) stale(f *stream.Fault) bool {
-	return f.Retry == stream.RetryUnsent && x.req.Exchange.Reused
+	return x.req.Exchange.Reused && f.Retry == stream.RetryUnsent &&
+		(f.Kind == stream.UpstreamClosed || f.Kind == stream.UpstreamReset)
 }
 
 // send hands the request to the endpoint once.
@@ -263,7 +266,11 @@ func (x *exchange) finish(resp *stream.Response, f *stream.Fault, now time.Time)
 	case x.ctx.Err() != nil && f.Origin() != stream.Downstream:
 		return nil, x.gone()
 	case (f.Kind == stream.UpstreamTimeout || f.Kind == stream.ConnectTimeout) && x.over(now):
-		return nil, &stream.Fault{Kind: stream.RequestTimeout, Limit: "timeout", Cause: f}
+		return nil, x.late(f)
 	}
 	return nil, f
+}
+
+func (x *exchange) late(cause error) *stream.Fault {
+	return &stream.Fault{Kind: stream.RequestTimeout, Limit: "timeout", Cause: cause}
 }

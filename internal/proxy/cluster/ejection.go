@@ -37,12 +37,15 @@ func newEjector(cfg config.Ejection, log *slog.Logger, stats *Stats) ejector {
 }
 
 // blames tells whether a fault speaks against the endpoint. One of the client,
-// or of Weir itself, never does.
+// or of Weir itself, never does; nor a time that was up before anything was
+// sent.
 func blames(f *stream.Fault) bool {
 	switch f.Kind {
 	case stream.NameUnresolved, stream.ConnectRefused, stream.ConnectTimeout, stream.ConnectFailed, stream.TLSFailed,
-		stream.UpstreamClosed, stream.UpstreamReset, stream.UpstreamTimeout, stream.UpstreamTooSlow:
+		stream.UpstreamClosed, stream.UpstreamReset, stream.UpstreamTooSlow:
 		return true
+	case stream.UpstreamTimeout:
+		return f.Retry != stream.RetryUnsent
 	}
 	return false
 }

@@ -245,6 +245,30 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// slowToCome is a body that takes its time to get into memory.
+type slowToCome struct{ stream.Prefetcher }
+
+func (s slowToCome) Prefetch(max int) error {
+	time.Sleep(time.Second)
+	return s.Prefetcher.Prefetch(max)
+}
+
+// TestBodyComesTooLate: no endpoint is asked, and none is to blame.
+func TestBodyComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(1, nil)
+		req := request("POST")
+		req.Body = slowToCome{stream.BytesBody([]byte("x")).(stream.Prefetcher)}
+		p := retries(2, "timeout")
+		p.Timeout = 500 * time.Millisecond
+		_, err := f.ForRoute(p).Serve(t.Context(), req)
+		if outcome(nil, err) != "request_timeout" || req.Exchange.Attempts != 0 || f.up[0].ep.Status(time.Now()).Failures != 0 {
+			t.Errorf("%v after %d attempts", err, req.Exchange.Attempts)
+		}
+		f.quiet(t)
+	})
+}
+
 // TestBackoff: the waits lie between 0 and the bound, and are not all alike.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -329,6 +353,18 @@ func TestStaleConnection(t *testing.T) {
 		}
 		if st := f.up[0].ep.Status(time.Now()); st.Failures != 0 {
 			t.Error("a stale connection speaks against nobody")
+		}
+		f.quiet(t)
+	})
+	t.Run("not when the time was up before anything was sent", func(t *testing.T) {
+		f := newFixture(1, nil)
+		f.up[0].serve = func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+			req.Exchange.Reused = true
+			return nil, &stream.Fault{Kind: stream.UpstreamTimeout, Retry: stream.RetryUnsent}
+		}
+		got := outcome(f.ForRoute(retries(1)).Serve(t.Context(), request("GET")))
+		if st := f.up[0].ep.Status(time.Now()); got != "upstream_timeout" || len(f.up[0].fresh) != 1 || st.Failures != 0 {
+			t.Errorf("%s after %d sends, %d failures", got, len(f.up[0].fresh), st.Failures)
 		}
 		f.quiet(t)
 	})

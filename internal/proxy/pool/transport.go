@@ -50,7 +50,7 @@ func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.
 	returned = true
 	if err != nil {
 		l.discard(serving)
-		if reused && stream.AsFault(err).Retry == stream.RetryUnsent {
+		if reused && stale(stream.AsFault(err)) {
 			t.group.Stats.Stale.Add(1)
 			t.noteClose(idled)
 		}
@@ -64,4 +64,9 @@ func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.
 		t.endpoint.Ended()
 	}
 	return resp, nil
+}
+
+// stale tells whether a pooled connection turned out closed.
+func stale(f *stream.Fault) bool {
+	return f.Retry == stream.RetryUnsent && (f.Kind == stream.UpstreamClosed || f.Kind == stream.UpstreamReset)
 }
