@@ -22,6 +22,8 @@ type step struct {
 	verb string
 	n    int
 	text string
+
+	pause time.Duration
 }
 
 // part is what is played on one connection.
@@ -63,8 +65,14 @@ func parseStep(line string) (s step, err error) {
 	verb, rest, _ := strings.Cut(line, " ")
 	s.verb, rest = verb, strings.TrimSpace(rest)
 	switch verb {
-	case "accept", "connect", "again", "head", "rest", "eof", "close", "close-write", "reset", "stall":
+	case "accept", "connect", "again", "head", "rest", "eof", "close", "close-write", "reset", "stall", "flood":
 		return s, nil
+	case "dribble":
+		pause, text, _ := strings.Cut(rest, " ")
+		if s.pause, err = time.ParseDuration(pause); err != nil {
+			return s, err
+		}
+		rest = text
 	case "await", "reach":
 		s.text = rest
 		return s, nil
@@ -117,6 +125,10 @@ func (d *dialogue) step(s step) error {
 		return d.send(s.text, 1)
 	case "send-many":
 		return d.send(s.text, s.n)
+	case "dribble":
+		return d.dribble(s.text, s.pause)
+	case "flood":
+		return d.flood()
 	case "head":
 		return d.readHead()
 	case "rest":
@@ -172,6 +184,38 @@ func (d *dialogue) send(text string, n int) error {
 		}
 	}
 	return nil
+}
+
+// dribble writes text again and again, with a pause before each, until the
+// other side says something or has had enough.
+func (d *dialogue) dribble(text string, pause time.Duration) error {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		_, _ = d.in.Peek(1)
+	}()
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-said:
+			return nil
+		case <-tick.C:
+			if err := d.send(text, 1); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// flood writes until the other side takes no more of it.
+func (d *dialogue) flood() error {
+	piece := make([]byte, 64<<10)
+	for {
+		if _, err := d.conn.Write(piece); err != nil {
+			return notTimeout(err)
+		}
+	}
 }
 
 func (d *dialogue) readHead() error {

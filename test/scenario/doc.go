@@ -42,6 +42,8 @@
 //	again                      the part is played for every later connection
 //	send "text"                writes; Go string syntax
 //	send-many N "text"         writes it N times
+//	dribble PAUSE "text"       writes it after each pause, until there is an answer
+//	flood                      writes until the other side takes no more
 //	expect "text"              reads until the text has come
 //	body "text"                reads exactly this
 //	head                       reads a message head and shows it to the next steps

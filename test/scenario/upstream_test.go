@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 )
 
 // upstream plays the parts of a script, one per connection, in the order in
@@ -13,12 +14,12 @@ type upstream struct {
 	parts []part
 	words *words
 
-	mu       sync.Mutex
-	next     int
-	err      error // the first part that went wrong
-	finished *sync.Cond
-	running  int
-	open     map[net.Conn]bool
+	mu      sync.Mutex
+	next    int
+	err     error // the first part that went wrong
+	running int
+	open    map[net.Conn]bool
+	moved   chan struct{} // replaced and closed when a part begins or ends
 }
 
 func startUpstream(ln net.Listener, source string, w *words) (*upstream, error) {
@@ -26,8 +27,7 @@ func startUpstream(ln net.Listener, source string, w *words) (*upstream, error) 
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{ln: ln, parts: parts, words: w, open: map[net.Conn]bool{}}
-	u.finished = sync.NewCond(&u.mu)
+	u := &upstream{ln: ln, parts: parts, words: w, open: map[net.Conn]bool{}, moved: make(chan struct{})}
 	go u.accept()
 	return u, nil
 }
@@ -55,6 +55,7 @@ func (u *upstream) accept() {
 func (u *upstream) begin(conn net.Conn) (part, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	defer u.move()
 	if u.next >= len(u.parts) {
 		if u.err == nil {
 			u.err = fmt.Errorf("connection %d: the script has only %d", u.next+1, len(u.parts))
@@ -78,23 +79,32 @@ func (u *upstream) end(conn net.Conn, err error) {
 	if err != nil && u.err == nil {
 		u.err = err
 	}
-	u.finished.Broadcast()
+	u.move()
+}
+
+func (u *upstream) move() {
+	close(u.moved)
+	u.moved = make(chan struct{})
 }
 
 // wait returns when every part was played to its end.
 func (u *upstream) wait() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for u.running > 0 && u.err == nil {
-		u.finished.Wait() // each part ends within patience
+	late := time.After(2 * patience) // each part ends within patience
+	for {
+		u.mu.Lock()
+		err, moved, came := u.err, u.moved, u.next
+		missing := u.next < len(u.parts) && !u.parts[u.next].again
+		over := u.running == 0 && !missing
+		u.mu.Unlock()
+		if err != nil || over {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-late:
+			return fmt.Errorf("%d of %d connections came, and not all have ended", came, len(u.parts))
+		}
 	}
-	if u.err != nil {
-		return u.err
-	}
-	if u.next < len(u.parts) && !u.parts[u.next].again {
-		return fmt.Errorf("%d of %d connections came", u.next, len(u.parts))
-	}
-	return nil
 }
 
 func (u *upstream) close() {
