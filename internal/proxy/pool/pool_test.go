@@ -448,6 +448,47 @@ func TestLearnsFromStaleConnections(t *testing.T) {
 	})
 }
 
+// TestWhatIsStale: which faults on a pooled connection are learned from.
+func TestWhatIsStale(t *testing.T) {
+	cases := []struct {
+		name   string
+		fault  stream.Fault
+		after  time.Duration
+		reused bool
+		want   int64
+	}{
+		{"closed before it was used", stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryUnsent}, 0, true, 1},
+		{"closed while the request was on its way", stream.Fault{Kind: stream.UpstreamReset, Retry: stream.RetryIdempotent}, 50 * time.Millisecond, true, 1},
+		{"closed after a while", stream.Fault{Kind: stream.UpstreamReset, Retry: stream.RetryIdempotent}, 2 * time.Second, true, 0},
+		{"a new connection", stream.Fault{Kind: stream.UpstreamReset, Retry: stream.RetryIdempotent}, 0, false, 0},
+		{"time was up", stream.Fault{Kind: stream.UpstreamTimeout, Retry: stream.RetryUnsent}, 0, true, 0},
+	}
+	for _, c := range cases {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(Config{MaxIdle: 10, Learn: true})
+			finish(f.begin(t, 1))
+			time.Sleep(10 * time.Second)
+			f.conns[0].serve = func(*stream.Request) (*stream.Response, error) { time.Sleep(c.after); return nil, &c.fault }
+			req := request()
+			if req.Fresh = !c.reused; req.Fresh {
+				dial := f.dial
+				f.dial = func(ctx context.Context, deadline time.Time, release func(bool)) (*fakeConn, net.Conn, error) {
+					conn, nc, err := dial(ctx, deadline, release)
+					conn.serve = f.conns[0].serve
+					return conn, nc, err
+				}
+			}
+			if _, err := f.Serve(t.Context(), req); err == nil {
+				t.Error("want a fault")
+			}
+			if n := f.group.Stats.Stale.Load(); n != c.want {
+				t.Errorf("%s: counted %d times, want %d", c.name, n, c.want)
+			}
+			f.Drain()
+		})
+	}
+}
+
 func TestRestarted(t *testing.T) {
 	s := func(n ...int) (ages []time.Duration) {
 		for _, n := range n {

@@ -36,7 +36,7 @@ func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.
 		return nil, err
 	}
 	// After the connection has called release, l may be another request's.
-	reused, idled, serving := l.reused, l.idled, l.serving()
+	reused, idled, began, serving := l.reused, l.idled, l.since.Add(l.idled), l.serving()
 	l.req, l.endpoint = req, t.endpoint
 	req.Exchange.Reused = reused
 
@@ -50,7 +50,7 @@ func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.
 	returned = true
 	if err != nil {
 		l.discard(serving)
-		if reused && stale(stream.AsFault(err)) {
+		if reused && closedEarly(stream.AsFault(err), began) {
 			t.group.Stats.Stale.Add(1)
 			t.noteClose(idled)
 		}
@@ -66,7 +66,16 @@ func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.
 	return resp, nil
 }
 
-// stale tells whether a pooled connection turned out closed.
-func stale(f *stream.Fault) bool {
-	return f.Retry == stream.RetryUnsent && (f.Kind == stream.UpstreamClosed || f.Kind == stream.UpstreamReset)
+// tooLate is the time after which an upstream that closes the connection
+// rather failed at the request than missed it.
+const tooLate = time.Second
+
+// closedEarly tells whether a pooled connection turned out closed: before the
+// request was sent, or so soon after it that the request and the close met on
+// the way. Only the first is safe to send again, both are learned from.
+func closedEarly(f *stream.Fault, began time.Time) bool {
+	if f.Kind != stream.UpstreamClosed && f.Kind != stream.UpstreamReset {
+		return false
+	}
+	return f.Retry == stream.RetryUnsent || time.Since(began) < tooLate
 }
