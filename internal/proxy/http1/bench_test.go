@@ -104,13 +104,13 @@ func benchProxy(b testing.TB, response string) (exchange func(), stop func()) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, len(response))
 	request := []byte(sampleRequest)
 	exchange = func() {
 		if _, err := nc.Write(request); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := io.ReadFull(nc, buf[:len(response)]); err != nil {
+		if _, err := io.ReadFull(nc, buf); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -127,12 +127,11 @@ func BenchmarkProxyExchange(b *testing.B) {
 	}
 }
 
-func TestAllocsProxyExchange(t *testing.T) {
+// allocsPer is what one exchange allocates, on all goroutines.
+func allocsPer(t *testing.T, exchange func()) float64 {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool forget")
 	}
-	exchange, stop := benchProxy(t, sampleResponse+sampleBody)
-	defer stop()
 	for range 100 {
 		exchange()
 	}
@@ -143,9 +142,53 @@ func TestAllocsProxyExchange(t *testing.T) {
 		exchange()
 	}
 	runtime.ReadMemStats(&after)
-	// One string per head, one handle per response; the rest is what a garbage
-	// collection takes out of the pool of pages.
-	if per := float64(after.Mallocs-before.Mallocs) / n; per > 3.2 {
+	return float64(after.Mallocs-before.Mallocs) / n
+}
+
+// One string per head, one handle per response; what is above that is what a
+// garbage collection takes out of the pool of pages.
+func TestAllocsProxyExchange(t *testing.T) {
+	exchange, stop := benchProxy(t, sampleResponse+sampleBody)
+	defer stop()
+	if per := allocsPer(t, exchange); per > 3.2 {
 		t.Errorf("%.2f allocations per exchange, want at most 3", per)
+	}
+}
+
+// However long the response is.
+func TestAllocsProxyStream(t *testing.T) {
+	head := strings.Replace(sampleResponse, "Content-Length: 100\r\n", "Content-Length: 300000\r\n", 1)
+	exchange, stop := benchProxy(t, head+strings.Repeat("b", 300000))
+	defer stop()
+	if per := allocsPer(t, exchange); per > 3.5 {
+		t.Errorf("%.2f allocations per exchange, want at most 3", per)
+	}
+}
+
+// However many fields there are.
+func TestAllocsParseHead(t *testing.T) {
+	head := []byte(get + strings.Repeat("X-Field: some value\r\n", 90) + "\r\n")
+	r, req := newRequestReader(&testLimits), new(stream.Request)
+	per := testing.AllocsPerRun(100, func() {
+		if f := parseSample(r, req, head); f != nil {
+			t.Fatal(f)
+		}
+	})
+	if per != 1 {
+		t.Errorf("%v allocations per head, want 1", per)
+	}
+}
+
+// BenchmarkProxyLarge is a response of 1 MiB.
+func BenchmarkProxyLarge(b *testing.B) {
+	const size = 1 << 20
+	head := strings.Replace(sampleResponse, "Content-Length: 100\r\n", "Content-Length: 1048576\r\n", 1)
+	exchange, stop := benchProxy(b, head+strings.Repeat("b", size))
+	defer stop()
+	exchange()
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		exchange()
 	}
 }

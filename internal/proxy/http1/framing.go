@@ -8,15 +8,15 @@ import (
 
 // The refusals of framing fields, without a byte of the peer.
 var (
-	errLengthTwice    = errors.New("Content-Length stands more than once")
-	errLength         = errors.New("Content-Length is no plain decimal number that fits")
-	errCoding         = errors.New("Transfer-Encoding is not exactly \"chunked\"")
-	errCodingTwice    = errors.New("Transfer-Encoding stands more than once")
-	errCodingVersion  = errors.New("Transfer-Encoding in an HTTP/1.0 message")
-	errLengthCoding   = errors.New("both Content-Length and Transfer-Encoding")
-	errOption         = errors.New("a Connection option is no token")
-	errOptions        = errors.New("too many Connection options")
-	errOptionEssental = errors.New("Connection names a field that is meant for every recipient")
+	errLengthTwice     = errors.New("Content-Length stands more than once")
+	errLength          = errors.New("Content-Length is no plain decimal number that fits")
+	errCoding          = errors.New("Transfer-Encoding is not exactly \"chunked\"")
+	errCodingTwice     = errors.New("Transfer-Encoding stands more than once")
+	errCodingVersion   = errors.New("Transfer-Encoding in an HTTP/1.0 message")
+	errLengthCoding    = errors.New("both Content-Length and Transfer-Encoding")
+	errOption          = errors.New("a Connection option is no token")
+	errOptions         = errors.New("too many Connection options")
+	errOptionEssential = errors.New("Connection names a field that is meant for every recipient")
 )
 
 // ownedField marks the fields that never stand in a stream.Header: the codec
@@ -149,7 +149,7 @@ func (fr *framing) dropOptions(h *stream.Header, refuse bool) error {
 	for _, name := range fr.options[:fr.numOption] {
 		if essential(name) {
 			if refuse {
-				return errOptionEssental
+				return errOptionEssential
 			}
 			continue
 		}

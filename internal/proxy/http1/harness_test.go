@@ -308,6 +308,10 @@ func (p *smallPool) Serve(ctx context.Context, req *stream.Request) (*stream.Res
 }
 
 func (p *smallPool) get() (*Client, error) {
+	return p.getFrom(func() (net.Conn, error) { return net.Dial("tcp", p.addr) })
+}
+
+func (p *smallPool) getFrom(dial func() (net.Conn, error)) (*Client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.idle); n > 0 {
@@ -315,7 +319,7 @@ func (p *smallPool) get() (*Client, error) {
 		p.idle = p.idle[:n-1]
 		return c, nil
 	}
-	nc, err := net.Dial("tcp", p.addr)
+	nc, err := dial()
 	if err != nil {
 		return nil, err
 	}

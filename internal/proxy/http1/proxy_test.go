@@ -344,3 +344,51 @@ func TestClientDoesNotRead(t *testing.T) {
 		t.Errorf("the exchange has fault %v", f)
 	}
 }
+
+// Many clients at once: every answer belongs to its request.
+func TestConcurrent(t *testing.T) {
+	o := newHTTPOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refuse" {
+			w.WriteHeader(403) // without a look at the body
+			return
+		}
+		b, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Path", r.URL.Path)
+		if len(b)%2 == 1 {
+			w.(http.Flusher).Flush() // chunked
+		}
+		w.Write(b)
+	})
+	e := newEdge(t, faultsAnswered(newPool(t, o)))
+	var all goes
+	for g := range 16 {
+		all.run(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for i := range 30 {
+				path := fmt.Sprintf("/%d/%d", g, i)
+				if i%7 == 3 {
+					path = "/refuse"
+				}
+				body := strings.Repeat(string(rune('a'+g)), (i*i*i*37)%60000)
+				resp, err := client.Post("http://"+e.ln.Addr().String()+path, "text/plain", strings.NewReader(body))
+				if path == "/refuse" && err != nil {
+					continue // the client may see the close before the answer
+				}
+				if err != nil {
+					t.Errorf("%s: %v", path, err)
+					return
+				}
+				b, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if path == "/refuse" {
+					continue
+				}
+				if err != nil || string(b) != body || resp.Header.Get("X-Path") != path {
+					t.Errorf("%s: status %d, path %q, %d of %d bytes, %v", path, resp.StatusCode, resp.Header.Get("X-Path"), len(b), len(body), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
