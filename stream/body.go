@@ -33,6 +33,14 @@ type Prefetcher interface {
 	Prefetch(max int) error
 }
 
+// Announcer is a Body whose sender named the fields of its trailer in advance
+// (RFC 9110 section 6.6.2). Who wraps a Body passes that on.
+type Announcer interface {
+	Body
+	// Announced is the list of names, "" when there is none.
+	Announced() string
+}
+
 // Duplex is the body of a response that turned the connection into a tunnel:
 // 101 (Switching Protocols), or 200 to CONNECT. Read carries upstream to
 // downstream, Write the other way.

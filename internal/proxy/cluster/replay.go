@@ -150,6 +150,14 @@ func (v *view) Close() error {
 // Trailer implements stream.Body.
 func (v *view) Trailer() *stream.Header { return v.replay.body.Trailer() }
 
+// Announced implements stream.Announcer.
+func (v *view) Announced() string {
+	if a, ok := v.replay.body.(stream.Announcer); ok {
+		return a.Announced()
+	}
+	return ""
+}
+
 // Bytes implements stream.Whole.
 func (v *view) Bytes() ([]byte, bool) {
 	r := v.replay

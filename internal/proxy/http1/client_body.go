@@ -85,7 +85,8 @@ func (r *reply) await() error {
 
 func (r *reply) hasBuffered() bool { return r.c != nil && r.c.content.hasBuffered() }
 
-func (r *reply) announced() string {
+// Announced is the Trailer field; see stream.Announcer.
+func (r *reply) Announced() string {
 	if r.c == nil || r.c.content.kind != chunkedContent {
 		return ""
 	}

@@ -89,7 +89,8 @@ func (r *requestBody) Prefetch(max int) error {
 	return r.b.Prefetch(max)
 }
 
-func (r *requestBody) announced() string {
+// Announced is the Trailer field; see stream.Announcer.
+func (r *requestBody) Announced() string {
 	if r.over.Load() || r.b.declared >= 0 {
 		return ""
 	}

@@ -53,14 +53,11 @@ func appendLastChunk(dst []byte, trailer *stream.Header) ([]byte, error) {
 	return append(dst, '\r', '\n'), nil
 }
 
-// announcer is a body that knows, before it is read, which trailers come.
-type announcer interface{ announced() string }
-
 // appendChunked appends the framing of a body without known length.
 func appendChunked(dst []byte, body stream.Body) []byte {
 	dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	if a, ok := body.(announcer); ok {
-		if names := a.announced(); names != "" && validValue(names) {
+	if a, ok := body.(stream.Announcer); ok {
+		if names := a.Announced(); names != "" && validValue(names) {
 			dst = append(dst, "Trailer: "...)
 			dst = append(dst, names...)
 			dst = append(dst, '\r', '\n')
