@@ -30,26 +30,32 @@ var ownedField = [256]bool{
 // framing is what the owned fields of one head say, gathered while the fields
 // are read and judged by check once all are there.
 type framing struct {
+	ownedFacts
+	options   [maxConnectionOptions]string // other names that Connection nominates
+	numOption int
+}
+
+// ownedFacts is the part that a new head begins with from nothing.
+type ownedFacts struct {
 	length    int64 // of Content-Length; -1 without one
 	chunked   bool
-	codings   int // Transfer-Encoding fields
-	hosts     int // Host fields
-	host      string
 	close     bool // Connection: close
 	keepAlive bool // Connection: keep-alive
 	upgrade   bool // Connection: upgrade
+	codings   int  // Transfer-Encoding fields
+	hosts     int  // Host fields
 	upgrades  int  // Upgrade fields
-	protocol  string
+	expects   int  // Expect fields
+	host      string
+	protocol  string // of Upgrade
 	expect    string
-	expects   int
 	trailer   string // of the first Trailer field
-	options   [maxConnectionOptions]string
-	numOption int // other names that Connection nominates
 }
 
 func (fr *framing) reset() {
 	clear(fr.options[:fr.numOption]) // let the head go
-	*fr = framing{length: -1}
+	fr.numOption = 0
+	fr.ownedFacts = ownedFacts{length: -1}
 }
 
 // take reads one owned field.

@@ -68,7 +68,10 @@ func (c *serverConn) init(parent context.Context) {
 	c.expiry = c.srv.maxAge(c.opened)
 	c.src.init(c.nc)
 	c.reader.m = meter{side: &requestSide, limits: &c.srv.cfg.Limits}
-	c.prober, c.peekFn = rawConn(plain(c.nc)), c.peek
+	c.peekFn = c.peek
+	if c.prober = c.src.raw; c.prober == nil {
+		c.prober = rawConn(plain(c.nc))
+	}
 	c.interimFn = c.interim
 	c.body.init(c)
 }
