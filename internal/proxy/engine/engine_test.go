@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -143,29 +142,6 @@ func (c *client) get(t testing.TB, request []byte, end string) {
 }
 
 var plainRequest = []byte("GET /items/42?page=7 HTTP/1.1\r\nHost: bench.example.com\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip, br\r\n\r\n")
-
-// TestAllocsProxiedRequest: the whole path with routing, access log and metrics
-// makes at most six allocations for a request without body.
-func TestAllocsProxiedRequest(t *testing.T) {
-	e := start(t, compiled(t, fmt.Sprintf(document, "/dev/null", "hi", canned(t, hundred)), nil))
-	c := dial(t, e)
-	for range 100 { // pools, buffers and labels come to be
-		c.get(t, plainRequest, "0123456789")
-	}
-	const requests = 2000
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range requests {
-		c.get(t, plainRequest, "0123456789")
-	}
-	runtime.ReadMemStats(&after)
-	const ceiling = 6
-	if got := float64(after.Mallocs-before.Mallocs) / requests; got > ceiling {
-		t.Errorf("%.2f allocations per proxied request, at most %d are allowed", got, ceiling)
-	} else {
-		t.Logf("%.2f allocations, %.0f bytes per proxied request", got, float64(after.TotalAlloc-before.TotalAlloc)/requests)
-	}
-}
 
 // TestUnrelatedChangeTouchesNothing: a connection, its upstream connection and
 // the health of endpoints live through a change of something else.
