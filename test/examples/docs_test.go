@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/weirproxy/weir/config"
 )
@@ -77,4 +79,73 @@ func check(t *testing.T, document string) string {
 		t.Errorf("weir check: %v\n%s", err, out.String())
 	}
 	return out.String()
+}
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+// TestLinks: links inside the repository lead to a file, and to a heading that
+// is there.
+func TestLinks(t *testing.T) {
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, "../../README.md", "../../ARCHITECTURE.md", "../../CONTRIBUTING.md", "../../examples/README.md")
+	checked := 0
+	for _, file := range files {
+		for _, m := range link.FindAllStringSubmatch(read(t, file), -1) {
+			path, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(path, "://") {
+				continue
+			}
+			checked++
+			target := file
+			if path != "" {
+				target = filepath.Join(filepath.Dir(file), path)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s: %v", file, m[1], err)
+			} else if anchor != "" && !anchors(read(t, target))[anchor] {
+				t.Errorf("%s links to %s: there is no such heading", file, m[1])
+			}
+		}
+	}
+	if checked < 50 {
+		t.Errorf("%d links: the search is broken", checked)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+var (
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	byHand  = regexp.MustCompile(`id="([^"]+)"`)
+)
+
+// anchors are the places of a Markdown file that a link can lead to.
+func anchors(text string) map[string]bool {
+	found := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		slug := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, m[1])
+		found[slug] = true
+	}
+	for _, m := range byHand.FindAllStringSubmatch(text, -1) {
+		found[m[1]] = true
+	}
+	return found
 }
