@@ -113,7 +113,6 @@ func proveHardening(t *testing.T, x *running) {
 		"max_uri_bytes":    {call{path: "/" + strings.Repeat("a", 2000)}, 414},
 		"max_header_count": {call{path: "/", header: many}, 431},
 		"max_header_bytes": {call{path: "/", header: map[string]string{"X-Long": strings.Repeat("a", 20<<10)}}, 431},
-		"max_body_bytes":   {call{method: "POST", path: "/", body: strings.Repeat("a", 2_000_000)}, 413},
 	} {
 		a, err := x.try(c.call)
 		if err != nil {
@@ -125,9 +124,14 @@ func proveHardening(t *testing.T, x *running) {
 			t.Errorf("%s is not named:\n%s", limit, a.body)
 		}
 	}
+	// By hand: a client that goes on sending may see a reset before the answer.
+	got := x.raw(t, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 413 ") || !strings.Contains(got, "Limit: max_body_bytes") {
+		t.Errorf("max_body_bytes: %q", got)
+	}
 	x.want("another method", x.ask(call{method: "DELETE", path: "/"}), 404)
 	x.want("within all limits", x.ask(call{method: "POST", path: "/", body: "x"}), 200)
-	if got := x.raw(t, "GET / HTTP/1.1\r\n"); !strings.HasPrefix(got, "HTTP/1.1 408 ") {
+	if got = x.raw(t, "GET / HTTP/1.1\r\n"); !strings.HasPrefix(got, "HTTP/1.1 408 ") {
 		t.Errorf("a head that does not end: %q, want 408", got)
 	}
 }
