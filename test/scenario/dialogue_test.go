@@ -67,6 +67,9 @@ func parseStep(line string) (s step, err error) {
 	switch verb {
 	case "accept", "connect", "again", "head", "rest", "eof", "close", "close-write", "reset", "stall", "flood":
 		return s, nil
+	case "pause":
+		s.pause, err = time.ParseDuration(rest)
+		return s, err
 	case "dribble":
 		pause, text, _ := strings.Cut(rest, " ")
 		if s.pause, err = time.ParseDuration(pause); err != nil {
@@ -125,6 +128,9 @@ func (d *dialogue) step(s step) error {
 		return d.send(s.text, 1)
 	case "send-many":
 		return d.send(s.text, s.n)
+	case "pause":
+		<-time.After(s.pause)
+		return nil
 	case "dribble":
 		return d.dribble(s.text, s.pause)
 	case "flood":

@@ -43,6 +43,7 @@
 //	send "text"                writes; Go string syntax
 //	send-many N "text"         writes it N times
 //	dribble PAUSE "text"       writes it after each pause, until there is an answer
+//	pause TIME                 is slow, where that is the case
 //	flood                      writes until the other side takes no more
 //	expect "text"              reads until the text has come
 //	body "text"                reads exactly this
