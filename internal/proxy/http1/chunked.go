@@ -94,7 +94,7 @@ func trailerAllowed(f *stream.Field) (keep bool, err error) {
 			return false, nil
 		}
 	}
-	identity := hasPrefixFold(f.Name, "x-forwarded-") || hasPrefixFold(f.Name, "content-") ||
+	identity := stream.Owned(f.Name) || hasPrefixFold(f.Name, "content-") ||
 		hasPrefixFold(f.Name, "sec-") || hasPrefixFold(f.Name, "proxy-")
 	return !identity, nil
 }

@@ -70,7 +70,7 @@ func (r *requestReader) parse(head string, req *stream.Request, scheme string) *
 		return f
 	}
 	r.fr.reset()
-	req.Header.Grow(len(r.scan.ends) - 1)
+	req.Header.Grow(len(r.scan.ends) - 1 + addedFields)
 	for i := 1; i < len(r.scan.ends); i++ {
 		field, err := cutField(r.scan.line(head, i))
 		if err == nil && ownedField[field.ID] {
@@ -173,3 +173,7 @@ func validProtocol(s string) bool {
 	name, version, versioned := strings.Cut(s, "/")
 	return validToken(name) && (!versioned || validToken(version))
 }
+
+// addedFields is how many fields the stages behind the codec usually add; with
+// room for them the list is not copied once more.
+const addedFields = 8

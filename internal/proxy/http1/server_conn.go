@@ -322,6 +322,9 @@ func (c *serverConn) ask() (resp *stream.Response, sound bool) {
 	if err != nil {
 		resp = c.answer(stream.AsFault(err))
 	}
+	if f := c.req.Exchange.Fault; f != nil && f.Kind == stream.Internal {
+		c.last = true // a defect of ours, or a panic that a stage contained: begin anew
+	}
 	return resp, true
 }
 
