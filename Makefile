@@ -12,13 +12,14 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/weir
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/weir ./cmd/weir
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/weir ./cmd/weir
 
 run: build ## Weir in front of two small upstreams: http://127.0.0.1:8080
 	$(GO) run ./examples/quickstart -weir bin/weir
 
 test: tools build ## everything that CI runs
 	$(GO) vet ./...
+	cd tools/reference && $(GO) run . -root ../.. -check
 	$(GO) test -timeout 10m ./...
 	$(MAKE) race cross
 

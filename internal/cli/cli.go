@@ -54,10 +54,10 @@ func Run(app App) int {
 	case errors.Is(err, errReported):
 		return exitFailure
 	case errors.As(err, &usage):
-		fmt.Fprintf(app.Stderr, "weir: %v; see weir help\n", err)
+		root.PrintErrf("weir: %v; see weir help\n", err)
 		return exitUsage
 	}
-	fmt.Fprintf(app.Stderr, "weir: %v\n", err)
+	root.PrintErrf("weir: %v\n", err)
 	return exitFailure
 }
 
@@ -99,7 +99,10 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			return nil
 		}
 		if err := check(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
+			if cmd.HasParent() {
+				err = fmt.Errorf("%s: %w", cmd.Name(), err)
+			}
+			return usageError{err}
 		}
 		return nil
 	}

@@ -39,8 +39,9 @@ type Hash [32]byte
 
 // Held is an object that keeps its last good version, and why.
 type Held struct {
-	Kind, Name string // "route", "payments"
-	Problems   config.Problems
+	Kind     string          `json:"kind"` // "route"
+	Name     string          `json:"name"` // "payments"
+	Problems config.Problems `json:"problems"`
 }
 
 // Listener is a compiled listener.

@@ -150,7 +150,10 @@ func (p *Plane) Reload(reason string) Result {
 		} else {
 			p.stats.Unchanged.Add(1)
 		}
-		p.use(s, problems) // the content is the same; what is held may not be
+		if !sameHeld(p.current, s) { // the content is the same; what is held is not
+			result.Err = p.applyTo(s)
+		}
+		p.use(s, problems)
 		result.Snapshot = s
 	default:
 		s.Number = max(s.Number, p.tried+1)
@@ -166,6 +169,12 @@ func (p *Plane) Reload(reason string) Result {
 	p.known.Store(&outcome{p.current, problems})
 	p.logResult(reason, &result)
 	return result
+}
+
+func sameHeld(a, b *snapshot.Snapshot) bool {
+	return slices.EqualFunc(a.Held, b.Held, func(x, y snapshot.Held) bool {
+		return x.Kind == y.Kind && x.Name == y.Name && slices.Equal(x.Problems, y.Problems)
+	})
 }
 
 func (p *Plane) applyTo(s *snapshot.Snapshot) error {
