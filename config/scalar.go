@@ -16,7 +16,7 @@ func (d *decoder) text(t *tree, v reflect.Value, target encoding.TextUnmarshaler
 		return d.fail(t, "", "%s is one value, and %s stands here", key, t.noun())
 	}
 	err := target.UnmarshalText([]byte(t.text))
-	if own, ok := err.(*textError); ok {
+	if own, ok := err.(*textError); ok { //nolint:errorlint // one inside another error has words around it that must not get lost
 		return d.fail(t, own.fix, "%s: %s", key, own.what)
 	}
 	if err != nil {

@@ -66,7 +66,8 @@ func Faultf(kind Kind, retry Retry, format string, args ...any) *Fault {
 }
 
 // AsFault is err as a *Fault; an error of another type, which is a defect of
-// the stage that returned it, becomes Internal.
+// the stage that returned it, becomes Internal. So does one that wraps a fault:
+// it may be that of another exchange, which says nothing about this one.
 func AsFault(err error) *Fault {
 	if f, ok := err.(*Fault); ok {
 		return f

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -178,7 +179,7 @@ func TestFaultNames(t *testing.T) {
 	if f := AsFault(Faultf(NoRoute, RetryNever, "x")); f.Kind != NoRoute {
 		t.Errorf("AsFault of a fault has kind %v", f.Kind)
 	}
-	if f := AsFault(errPort); f.Kind != Internal || f.Cause != errPort {
+	if f := AsFault(errPort); f.Kind != Internal || !errors.Is(f.Cause, errPort) {
 		t.Errorf("AsFault of another error is %v", f)
 	}
 }
