@@ -65,11 +65,12 @@ func (app App) checkFiles(paths []string, format string, effective bool) error {
 	if effective {
 		return app.printEffective(paths)
 	}
-	if format == "text" {
-		fmt.Fprintf(app.Stdout, "ok: %s, %s, %s, %s\n", count(len(snap.Listeners), "listener"), count(len(snap.Routes), "route"),
-			count(len(snap.Clusters), "cluster"), count(len(problems), "warning"))
+	if format == "json" {
+		return nil
 	}
-	return nil
+	_, err := fmt.Fprintf(app.Stdout, "ok: %s, %s, %s, %s\n", count(len(snap.Listeners), "listener"), count(len(snap.Routes), "route"),
+		count(len(snap.Clusters), "cluster"), count(len(problems), "warning"))
+	return err
 }
 
 // printEffective prints the documents as one, with defaults.

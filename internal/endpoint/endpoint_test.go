@@ -173,7 +173,7 @@ func TestHealth(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	l := NewLoad(2, 1)
-	if !l.Enter() || !l.Enter() || l.Enter() {
+	if first, second, third := l.Enter(), l.Enter(), l.Enter(); !first || !second || third {
 		t.Fatal("two places, not more and not fewer")
 	}
 	e := members(l, 1)[0]

@@ -42,13 +42,13 @@ func (s *Server) Handler() http.Handler {
 	if v.Routes != nil {
 		mux.HandleFunc("GET /routes", func(w http.ResponseWriter, r *http.Request) {
 			routes := v.Routes()
-			s.show(w, r, routes, func(out io.Writer) { printRoutes(out, routes) })
+			s.show(w, r, routes, func(out *strings.Builder) { printRoutes(out, routes) })
 		})
 	}
 	if v.Clusters != nil {
 		mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, r *http.Request) {
 			clusters := v.Clusters()
-			s.show(w, r, clusters, func(out io.Writer) { printClusters(out, clusters) })
+			s.show(w, r, clusters, func(out *strings.Builder) { printClusters(out, clusters) })
 		})
 	}
 	if v.Connections != nil {
@@ -113,7 +113,7 @@ func (s *Server) connections(w http.ResponseWriter, r *http.Request) {
 	}
 	list := s.cfg.Views.Connections(limit)
 	list.Shown = list.Shown[:min(len(list.Shown), limit)]
-	s.show(w, r, list, func(out io.Writer) { printConnections(out, &list) })
+	s.show(w, r, list, func(out *strings.Builder) { printConnections(out, &list) })
 }
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
@@ -139,7 +139,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, http.StatusBadRequest, s.policy().Text(err.Error()))
 		return
 	}
-	s.show(w, r, explanation.Data, func(out io.Writer) { _, _ = io.WriteString(out, explanation.Text) })
+	s.show(w, r, explanation.Data, func(out *strings.Builder) { out.WriteString(explanation.Text) })
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
@@ -159,5 +159,5 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		answer.Error = err.Error()
 	}
-	s.showStatus(w, r, status, answer, func(out io.Writer) { printReload(out, &result, err) })
+	s.showStatus(w, r, status, answer, func(out *strings.Builder) { printReload(out, &result, err) })
 }

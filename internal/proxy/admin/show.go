@@ -3,7 +3,6 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,11 +19,11 @@ func (s *Server) policy() *redact.Policy {
 
 // show answers with data as JSON, or as what text prints when people ask; a
 // nil text is the JSON, indented. Either passes the redaction.
-func (s *Server) show(w http.ResponseWriter, r *http.Request, data any, text func(io.Writer)) {
+func (s *Server) show(w http.ResponseWriter, r *http.Request, data any, text func(*strings.Builder)) {
 	s.showStatus(w, r, http.StatusOK, data, text)
 }
 
-func (s *Server) showStatus(w http.ResponseWriter, r *http.Request, status int, data any, text func(io.Writer)) {
+func (s *Server) showStatus(w http.ResponseWriter, r *http.Request, status int, data any, text func(*strings.Builder)) {
 	human := wantsText(r)
 	if human && text != nil {
 		var page strings.Builder

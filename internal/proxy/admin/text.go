@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,7 +19,7 @@ func printable(s string) string {
 }
 
 // table prints rows in columns. Every cell is made printable.
-func table(out io.Writer, rows [][]string) {
+func table(out *strings.Builder, rows [][]string) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i, cell := range row {
@@ -29,12 +28,12 @@ func table(out io.Writer, rows [][]string) {
 			}
 			row[i] = printable(cell)
 		}
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		_, _ = fmt.Fprintln(w, strings.Join(row, "\t")) // as Flush
 	}
 	_ = w.Flush() // out is in memory
 }
 
-func printRoutes(out io.Writer, routes []Route) {
+func printRoutes(out *strings.Builder, routes []Route) {
 	rows := [][]string{{"ROUTE", "LISTENERS", "MATCH", "ACTION", "FILTERS", "PRIORITY", "TIMEOUT", "POS", "HELD"}}
 	for _, r := range routes {
 		rows = append(rows, []string{
@@ -45,7 +44,7 @@ func printRoutes(out io.Writer, routes []Route) {
 	table(out, rows)
 }
 
-func printClusters(out io.Writer, clusters []Cluster) {
+func printClusters(out *strings.Builder, clusters []Cluster) {
 	for i, c := range clusters {
 		if i > 0 {
 			fmt.Fprintln(out)
@@ -63,7 +62,7 @@ func printClusters(out io.Writer, clusters []Cluster) {
 	}
 }
 
-func printEndpoints(out io.Writer, endpoints []Endpoint) {
+func printEndpoints(out *strings.Builder, endpoints []Endpoint) {
 	rows := [][]string{{"  ENDPOINT", "HOST", "WEIGHT", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "IN A ROW", "EJECTED", "OPEN", "IDLE", "HORIZON", "REASON"}}
 	for _, e := range endpoints {
 		health, horizon := e.Health, ""
@@ -89,7 +88,7 @@ func of(n, limit int64) string {
 	return fmt.Sprintf("%d of %d", n, limit)
 }
 
-func printConnections(out io.Writer, list *Connections) {
+func printConnections(out *strings.Builder, list *Connections) {
 	fmt.Fprintf(out, "%d open, %d shown\n", list.Open, len(list.Shown))
 	rows := [][]string{{"ID", "LISTENER", "REMOTE", "PHASE", "AGE", "REQUESTS", "BYTES IN", "BYTES OUT", "TLS", "SERVER NAME", "IDENTITY"}}
 	for _, c := range list.Shown {
@@ -101,7 +100,7 @@ func printConnections(out io.Writer, list *Connections) {
 	table(out, rows)
 }
 
-func printReload(out io.Writer, result *ReloadResult, err error) {
+func printReload(out *strings.Builder, result *ReloadResult, err error) {
 	for _, p := range result.Problems {
 		fmt.Fprintln(out, printable(p.String()))
 	}

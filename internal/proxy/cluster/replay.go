@@ -148,11 +148,11 @@ func (v *view) Close() error {
 }
 
 // Trailer implements stream.Body.
-func (v *view) Trailer() *stream.Header { return v.replay.body.Trailer() }
+func (v *view) Trailer() *stream.Header { return v.body.Trailer() }
 
 // Announced implements stream.Announcer.
 func (v *view) Announced() string {
-	if a, ok := v.replay.body.(stream.Announcer); ok {
+	if a, ok := v.body.(stream.Announcer); ok {
 		return a.Announced()
 	}
 	return ""

@@ -89,7 +89,7 @@ func own(ln net.Listener, path string) (unlink func(), err error) {
 	}
 	unlink = func() {
 		if now, err := os.Lstat(path); err == nil && os.SameFile(mine, now) {
-			os.Remove(path)
+			_ = os.Remove(path) // what stays is removed as stale by the next start
 		}
 	}
 	if err := os.Chmod(path, socketMode); err != nil {

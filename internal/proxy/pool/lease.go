@@ -13,9 +13,9 @@ import (
 // The number of the exchange is in the bits above, so that whoever comes late
 // does not meet the next one.
 const (
-	phaseServing uint64 = iota // Transport.Serve has not returned
-	phaseHanded                // it returned a response
-	phaseOver                  // the connection is idle, watched or closed
+	phaseServing uint64 = iota + 1 // Transport.Serve has not returned
+	phaseHanded                    // it returned a response
+	phaseOver                      // the connection is idle, watched or closed
 	phaseBits    = 2
 	phaseMask    = 1<<phaseBits - 1
 )

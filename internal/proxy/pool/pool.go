@@ -89,7 +89,7 @@ func (p *Pool[C]) Get(ctx context.Context, near uint64, fresh bool, deadline tim
 // connect opens a connection within the limit of the cluster.
 func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time) (*Lease[C], error) {
 	g := p.group
-	if load := g.cfg.Load; !load.Open() && !(g.evict() && load.Open()) {
+	if load := g.cfg.Load; !load.Open() && (!g.evict() || !load.Open()) {
 		g.Stats.Refused.Add(1)
 		return nil, &stream.Fault{Kind: stream.ClusterFull, Limit: "max_connections"}
 	}

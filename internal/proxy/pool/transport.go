@@ -56,7 +56,7 @@ func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.
 		}
 		return nil, err
 	}
-	if !l.phase.CompareAndSwap(serving, serving|phaseHanded) {
+	if !l.phase.CompareAndSwap(serving, serving&^phaseMask|phaseHanded) {
 		// The response is in memory, the exchange is over.
 		if req.Exchange.UpstreamEnd.IsZero() {
 			req.Exchange.UpstreamEnd = time.Now()

@@ -239,8 +239,6 @@ func (l *accessLog) value(f logline.Field, sc *scratch, req *stream.Request, t *
 	switch f {
 	case logline.Time:
 		return value{kind: timeOf}
-	case logline.ID:
-		return l.hide(l.hideID, req.ID)
 	case logline.Listener:
 		return textValue(req.Conn.Listener)
 	case logline.Route:
@@ -257,6 +255,37 @@ func (l *accessLog) value(f logline.Field, sc *scratch, req *stream.Request, t *
 		if req.Conn.Remote.IsValid() {
 			return value{kind: addressPort}
 		}
+	case logline.ID, logline.Method, logline.Scheme, logline.Host, logline.Path, logline.Query, logline.Protocol, logline.UserAgent:
+		return l.requestValue(f, sc, req)
+	case logline.Status:
+		return number(int64(x.Status))
+	case logline.BytesIn:
+		return number(x.BytesIn)
+	case logline.BytesOut:
+		return number(x.BytesOut)
+	case logline.Duration:
+		return duration(t.total)
+	case logline.Proxy:
+		return duration(t.proxy)
+	case logline.Fault, logline.FaultOrigin, logline.FaultLimit, logline.FaultCause:
+		if x.Fault != nil {
+			return l.faultValue(f, x.Fault, sc)
+		}
+	case logline.TLSVersion, logline.ServerName, logline.Identity:
+		if req.Conn.TLS != nil {
+			return tlsValue(f, req.Conn.TLS)
+		}
+	default:
+		return upstreamValue(f, x, t)
+	}
+	return value{}
+}
+
+// requestValue is the value of a field that the head of the request has brought.
+func (l *accessLog) requestValue(f logline.Field, sc *scratch, req *stream.Request) value {
+	switch f {
+	case logline.ID:
+		return l.hide(l.hideID, req.ID)
 	case logline.Method:
 		return textValue(req.Method)
 	case logline.Scheme:
@@ -274,29 +303,9 @@ func (l *accessLog) value(f logline.Field, sc *scratch, req *stream.Request, t *
 		if req.Proto != 0 {
 			return value{kind: own, text: req.Proto.String()}
 		}
-	case logline.Status:
-		return number(int64(x.Status))
-	case logline.BytesIn:
-		return number(x.BytesIn)
-	case logline.BytesOut:
-		return number(x.BytesOut)
-	case logline.Duration:
-		return duration(t.total)
-	case logline.Proxy:
-		return duration(t.proxy)
 	case logline.UserAgent:
 		agent, _ := req.Header.GetID(stream.UserAgent)
 		return l.hide(l.hideAgent, agent)
-	case logline.Fault, logline.FaultOrigin, logline.FaultLimit, logline.FaultCause:
-		if x.Fault != nil {
-			return l.faultValue(f, x.Fault, sc)
-		}
-	case logline.TLSVersion, logline.ServerName, logline.Identity:
-		if req.Conn.TLS != nil {
-			return tlsValue(f, req.Conn.TLS)
-		}
-	default:
-		return upstreamValue(f, x, t)
 	}
 	return value{}
 }

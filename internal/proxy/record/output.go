@@ -104,19 +104,19 @@ func (o *output) run(collect func(*output)) {
 		select {
 		case <-o.wake:
 			if !o.failing { // then only the tick tries again
-				o.drain()
+				_ = o.drain() // which tells its error itself
 			}
 		case <-tick.C:
 			collect(o)
 			if o.sink.Moved() {
-				o.reopen()
+				_ = o.reopen() // likewise
 			}
-			o.drain()
+			_ = o.drain()
 		case call := <-o.calls:
 			call()
 		case <-o.quit:
 			collect(o)
-			o.drain()
+			_ = o.drain()
 			o.giveUp()
 			if err := o.sink.Close(); err != nil {
 				o.failed(err)

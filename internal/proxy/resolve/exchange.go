@@ -147,7 +147,7 @@ func parse(message []byte, ask *dns.Msg) (*dns.Msg, error) {
 	answer := new(dns.Msg)
 	err := answer.Unpack(message)
 	// A cut message may end anywhere; only its header counts.
-	if err != nil && !(answer.Truncated && len(answer.Question) == 1) {
+	if err != nil && (!answer.Truncated || len(answer.Question) != 1) {
 		return nil, &badAnswer{err}
 	}
 	if !answer.Response || answer.Opcode != dns.OpcodeQuery {

@@ -179,7 +179,11 @@ func worse(a, b error) error {
 // plainHost tells whether a name has letters, digits, "-", "_" and "." only:
 // what a server sends as a target goes into logs, metrics and SNI.
 func plainHost(host string) bool {
-	return host != "" && !strings.ContainsFunc(host, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.')
-	})
+	for _, c := range host {
+		plain := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+		if !plain {
+			return false
+		}
+	}
+	return host != ""
 }

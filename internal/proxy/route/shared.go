@@ -132,7 +132,8 @@ func (n *node[V]) put(e *edit, level int, leaf slot[V]) *node[V] {
 // drop returns nil when nothing is left. A level below the root always holds
 // two keys or more.
 func (n *node[V]) drop(e *edit, level int, hash uint64, key string) *node[V] {
-	i, bit := 0, uint64(0)
+	var i int
+	var bit uint64
 	if level == maxLevel {
 		if i = n.find(key); i < 0 {
 			return n

@@ -139,7 +139,7 @@ func TestThreats(t *testing.T) {
 		}
 	})
 	t.Run("repeated headers and policy: CVE-2026-26308", func(t *testing.T) {
-		guarded := Build([]Entry{entry("guarded", header(snapshot.Value(is("x-role", "user"))))})
+		guarded := Build([]Entry{entry("guarded", header(is("x-role", "user")))})
 		for _, headers := range [][]string{{"x-role: user", "x-role: admin"}, {"x-role: admin", "x-role: user"}} {
 			if found(guarded, request(t, "GET h /", headers...)) != "" {
 				t.Errorf("%v passes for x-role: user", headers)

@@ -111,7 +111,7 @@ func (hs *handshake) linger(reason Reason) {
 	}
 	hs.guard.Enter(phaseLinger)
 	if half.CloseWrite() == nil {
-		io.CopyN(io.Discard, hs.nc, lingerBytes) // ends by close, limit or expire
+		_, _ = io.CopyN(io.Discard, hs.nc, lingerBytes) // ends by close, limit or expire
 	}
 	hs.guard.Rest()
 }

@@ -98,8 +98,7 @@ func wellFormedTrustDomain(host string) bool {
 // (SPIFFE-ID sections 2.1 and 2.2).
 func only(text string, upper bool) bool {
 	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_' || upper && 'A' <= c && c <= 'Z') {
+		if c := text[i]; !hostByte(c) && (!upper || c < 'A' || c > 'Z') {
 			return false
 		}
 	}

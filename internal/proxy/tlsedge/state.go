@@ -245,12 +245,16 @@ func serverName(sni string) string {
 		return ""
 	}
 	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_') {
+		if !hostByte(name[i]) {
 			return ""
 		}
 	}
 	return name
+}
+
+// hostByte tells whether c may stand in a name of a host in lower case.
+func hostByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_'
 }
 
 // trustHash is over what a session must not outlive.
@@ -261,9 +265,7 @@ func trustHash(mode string, bundle []*x509.Certificate, certs []tls.Certificate)
 	}
 	parts = append(parts, nil) // between the lists: an empty part is no certificate
 	for i := range certs {
-		for _, der := range certs[i].Certificate {
-			parts = append(parts, der)
-		}
+		parts = append(parts, certs[i].Certificate...)
 		parts = append(parts, nil)
 	}
 	return hashParts(parts...)

@@ -39,7 +39,7 @@ func note(to hash.Hash, name string, content []byte, err error) {
 	if err != nil {
 		text = err.Error()
 	}
-	fmt.Fprintf(to, "%q %q %d ", name, text, len(content))
+	to.Write(fmt.Appendf(nil, "%q %q %d ", name, text, len(content)))
 	to.Write(content)
 }
 
@@ -47,14 +47,14 @@ func note(to hash.Hash, name string, content []byte, err error) {
 func glance(paths, also []string) (sum [32]byte) {
 	h := sha256.New()
 	names, _, err := expand(paths)
-	fmt.Fprintf(h, "%v ", err)
+	h.Write(fmt.Appendf(nil, "%v ", err))
 	for _, name := range slices.Concat(names, also) {
 		info, err := os.Stat(name)
 		if err != nil {
-			fmt.Fprintf(h, "%q %v ", name, err)
+			h.Write(fmt.Appendf(nil, "%q %v ", name, err))
 			continue
 		}
-		fmt.Fprintf(h, "%q %d %d ", name, info.Size(), info.ModTime().UnixNano())
+		h.Write(fmt.Appendf(nil, "%q %d %d ", name, info.Size(), info.ModTime().UnixNano()))
 	}
 	h.Sum(sum[:0])
 	return sum

@@ -47,7 +47,7 @@ func (w *Watcher) Run(ctx context.Context) {
 	var told <-chan fsnotify.Event
 	var failed <-chan error
 	if w.events != nil {
-		defer w.events.Close()
+		defer func() { _ = w.events.Close() }()
 		told, failed = w.events.Events, w.events.Errors
 	}
 	ticker := time.NewTicker(poll)
@@ -108,12 +108,12 @@ func (w *Watcher) subscribe() {
 	}
 	for _, dir := range w.events.WatchList() {
 		if !wanted[dir] {
-			w.events.Remove(dir) // an error means that it is gone already
+			_ = w.events.Remove(dir) // an error means that it is gone already
 		}
 		delete(wanted, dir)
 	}
 	for dir := range wanted {
-		w.events.Add(dir) // an error leaves it to polling
+		_ = w.events.Add(dir) // an error leaves it to polling
 	}
 }
 
