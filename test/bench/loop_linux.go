@@ -42,14 +42,13 @@ const (
 // peer is one connection of the loop: a client, or an upstream connection
 // that the proxy opened.
 type peer struct {
-	fd        int
-	kind      int
-	in        []byte // head not complete yet
-	left      int    // body bytes still to come; -1 while reading a head
-	out       []byte // not written yet
-	sent      time.Time
-	writable  bool // EPOLLOUT is asked for
-	connected bool
+	fd       int
+	kind     int
+	in       []byte // head not complete yet
+	left     int    // body bytes still to come; -1 while reading a head
+	out      []byte // not written yet
+	sent     time.Time
+	writable bool // EPOLLOUT is asked for
 }
 
 // loop is single threaded: it owns every connection.
@@ -85,9 +84,9 @@ func run(l load) (outcome, error) {
 
 func (lp *loop) close() {
 	for fd := range lp.peers {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 	}
-	unix.Close(lp.ep)
+	_ = unix.Close(lp.ep)
 }
 
 func (lp *loop) drive() (outcome, error) {
@@ -181,14 +180,14 @@ func (lp *loop) accept(l *peer) {
 		}
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 		if err := lp.add(&peer{fd: fd, kind: kindUpstream, left: -1}, unix.EPOLLIN); err != nil {
-			unix.Close(fd)
+			_ = unix.Close(fd)
 		}
 	}
 }
 
 func (lp *loop) drop(p *peer) {
 	delete(lp.peers, p.fd)
-	unix.Close(p.fd)
+	_ = unix.Close(p.fd)
 }
 
 // lost counts a client whose connection broke and replaces it.

@@ -132,7 +132,7 @@ func measure(o options, c benchCase, p proxy) (result, error) {
 		if err != nil {
 			return result{}, err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		if s.cert, s.key, err = writeCertificate(dir); err != nil {
 			return result{}, err
 		}

@@ -21,7 +21,9 @@ func (o options) printMemory(w io.Writer, self string) error {
 	if !o.only.MatchString(name) {
 		return nil
 	}
-	fmt.Fprintf(w, "\n| proxy | RSS idle MB | RSS with %d idle connections MB |\n|---|---|---|\n", idleConnections)
+	if _, err := fmt.Fprintf(w, "\n| proxy | RSS idle MB | RSS with %d idle connections MB |\n|---|---|---|\n", idleConnections); err != nil {
+		return err
+	}
 	for _, p := range proxies(absolute(o.weir), self) {
 		if !o.peers.MatchString(p.name) {
 			continue
@@ -30,7 +32,9 @@ func (o options) printMemory(w io.Writer, self string) error {
 		if err != nil {
 			return fmt.Errorf("memory, %s: %w", p.name, err)
 		}
-		fmt.Fprintf(w, "| %s | %.1f | %.1f |\n", p.name, float64(idle)/1e6, float64(held)/1e6)
+		if _, err := fmt.Fprintf(w, "| %s | %.1f | %.1f |\n", p.name, float64(idle)/1e6, float64(held)/1e6); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -40,7 +44,7 @@ func (o options) memory(p proxy) (idle, held int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer upstream.Close()
+	defer func() { _ = upstream.Close() }()
 	c := cases()[0]
 	go serveCanned(upstream, c.answer())
 	listen, err := freePort()

@@ -89,7 +89,7 @@ func (r *running) stop() {
 		}
 	}
 	_ = r.cmd.Wait()
-	os.RemoveAll(r.dir)
+	_ = os.RemoveAll(r.dir)
 }
 
 // waitFor returns once address accepts connections.

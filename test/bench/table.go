@@ -53,7 +53,9 @@ func median[T int64 | float64 | time.Duration](rs []result, of func(result) T) T
 // print writes Markdown, as the README shows it. The ratio is the median over
 // the rounds of the quotient within a round: the machine's speed drifts.
 func (t *table) print(w io.Writer) error {
-	fmt.Fprintf(w, "| case | proxy | req/s | CPU us/req | x nginx | p50 us | p99 us | p99.9 us | RSS idle MB | RSS MB | errors |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	if _, err := fmt.Fprint(w, "| case | proxy | req/s | CPU us/req | x nginx | p50 us | p99 us | p99.9 us | RSS idle MB | RSS MB | errors |\n|---|---|---|---|---|---|---|---|---|---|---|\n"); err != nil {
+		return err
+	}
 	for _, name := range t.order {
 		for _, proxy := range t.proxies[name] {
 			rs := t.results[[2]string{name, proxy}]

@@ -63,7 +63,7 @@ func runTLS(l load) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	defer upstream.Close()
+	defer func() { _ = upstream.Close() }()
 	go serveCanned(upstream, l.response)
 	var (
 		out      = outcome{latencies: new(latencies)}
@@ -108,7 +108,7 @@ func tlsClient(l load, address string, done <-chan struct{}, count func(time.Dur
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	in := bufio.NewReaderSize(conn, 16<<10)
 	for {
 		select {
