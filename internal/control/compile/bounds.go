@@ -65,18 +65,6 @@ func isTokenByte(c byte) bool {
 	return false
 }
 
-// isStatusPattern accepts a code (404) and a class (5xx).
-func isStatusPattern(text string) bool {
-	if len(text) != 3 || text[0] < '1' || text[0] > '5' {
-		return false
-	}
-	if text[1:] == "xx" {
-		return true
-	}
-	_, err := strconv.Atoi(text)
-	return err == nil && text[1] != '+' && text[1] != '-'
-}
-
 // equalAny compares names of header fields.
 func equalAny(name string, ids ...stream.ID) bool {
 	id := stream.Lookup(name)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/internal/statusset"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -96,7 +97,7 @@ func checkHealth(h *config.HealthCheck, r *config.Report) {
 		r.Warnf("timeout", "make it shorter than interval", "timeout (%s) is longer than interval (%s)", h.Timeout, h.Interval)
 	}
 	for i, status := range h.Status {
-		if !isStatusPattern(status) {
+		if !statusset.Valid(status) {
 			r.Errorf(index("status", i), "write a code or a class: 200, 2xx", "%q is no status", status)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/logline"
 	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/internal/statusset"
 )
 
 // general is the parts of a document that stand there once.
@@ -127,7 +128,7 @@ func (c *compiler) checkAccessLog(r *config.Report) {
 		status []string
 	}{{"always.status", log.Always.Status}, {"only.status", log.Only.Status}} {
 		for i, status := range part.status {
-			if !isStatusPattern(status) {
+			if !statusset.Valid(status) {
 				r.Errorf(index(part.path, i), "write a code or a class: 404, 5xx", "%q is no status", status)
 			}
 		}

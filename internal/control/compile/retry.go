@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/statusset"
 )
 
 // safeToRepeat are the idempotent methods (RFC 9110 section 9.2.2).
@@ -20,7 +21,7 @@ func checkRetry(spec *config.Route, r *config.Report) {
 		switch on {
 		case "connect", "reset", "timeout":
 		default:
-			if !isStatusPattern(on) {
+			if !statusset.Valid(on) {
 				r.Errorf(index("on", i), suggestOr(on, []string{"connect", "reset", "timeout"}, "write connect, reset, timeout, a status (503) or a class (5xx)"), "%q is no reason to retry", on)
 			} else if on[0] < '4' {
 				r.Warnf(index("on", i), "remove it", "%s is no failure", on)

@@ -180,7 +180,7 @@ func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (
 	switch {
 	case p.attempts <= 1 || x.ctx.Err() != nil:
 		return nil, 0, false
-	case f != nil && !p.onFault(f), resp != nil && !p.onStatus(resp.Status):
+	case f != nil && !p.onFault(f), resp != nil && !p.statuses.Has(resp.Status):
 		return nil, 0, false
 	case f != nil:
 		known = f.Retry

@@ -2,12 +2,11 @@ package cluster
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/backoff"
+	"github.com/weirproxy/weir/internal/statusset"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -36,7 +35,7 @@ type retryPolicy struct {
 	connect  bool
 	reset    bool
 	timeout  bool
-	statuses [8]uint64 // one bit for each code from 100 to 599, counted from 100
+	statuses statusset.Set
 	methods  []string
 	perTry   time.Duration
 	backoff  backoff.Exponential
@@ -62,32 +61,10 @@ func compileRetry(r config.Retry) retryPolicy {
 		case "timeout":
 			p.timeout = true
 		default:
-			p.addStatus(on)
+			_ = p.statuses.Add(on)
 		}
 	}
 	return p
-}
-
-// addStatus adds a code ("503") or a class ("5xx").
-func (p *retryPolicy) addStatus(text string) {
-	from, to := 0, 0
-	if class, found := strings.CutSuffix(text, "xx"); found {
-		n, _ := strconv.Atoi(class)
-		from, to = n*100, n*100+99
-	} else {
-		from, _ = strconv.Atoi(text)
-		to = from
-	}
-	for code := from; code <= to; code++ {
-		if 100 <= code && code <= 599 {
-			p.statuses[(code-100)/64] |= 1 << ((code - 100) % 64)
-		}
-	}
-}
-
-// onStatus tells whether a response with that status is to be retried.
-func (p *retryPolicy) onStatus(status int) bool {
-	return 100 <= status && status <= 599 && p.statuses[(status-100)/64]>>((status-100)%64)&1 == 1
 }
 
 // onFault tells whether a fault is to be retried.

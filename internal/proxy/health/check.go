@@ -56,7 +56,7 @@ func (c *Checker) ask(ctx context.Context, nc net.Conn, e *endpoint.Endpoint) er
 	if err != nil {
 		return fmt.Errorf("GET %s: %w", c.spec.Path, err)
 	}
-	if !c.accepted.has(status) {
+	if !c.accepted.Has(status) {
 		return fmt.Errorf("GET %s: status %d", c.spec.Path, status)
 	}
 	return nil

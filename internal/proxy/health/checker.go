@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/statusset"
 )
 
 // Dial connects to an endpoint, in TLS when the cluster speaks it. ctx bounds
@@ -48,7 +49,7 @@ type Checker struct {
 	Stats Stats
 
 	spec     config.HealthCheck
-	accepted statuses
+	accepted statusset.Set
 	dial     Dial
 	onChange func(Change)
 	set      atomic.Pointer[endpoint.Set]
@@ -69,9 +70,12 @@ func New(cfg Config) (*Checker, error) {
 	default:
 		return nil, fmt.Errorf("health: type %q is neither http nor tcp", c.spec.Type)
 	}
+	if len(c.spec.Status) == 0 {
+		c.spec.Status = []string{"2xx"}
+	}
 	var err error
-	if c.accepted, err = parseStatuses(c.spec.Status); err != nil {
-		return nil, err
+	if c.accepted, err = statusset.Parse(c.spec.Status); err != nil {
+		return nil, fmt.Errorf("health: %w", err)
 	}
 	if err := checkTarget(c.spec.Path, c.spec.Host); err != nil {
 		return nil, err

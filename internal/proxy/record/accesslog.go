@@ -8,6 +8,7 @@ import (
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/logline"
 	"github.com/weirproxy/weir/internal/redact"
+	"github.com/weirproxy/weir/internal/statusset"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -36,7 +37,7 @@ type header struct {
 // selector is a compiled config.LogFilter.
 type selector struct {
 	set    bool // any condition is there
-	status logline.StatusSet
+	status statusset.Set
 	slower time.Duration
 	faults bool
 }
@@ -104,7 +105,7 @@ func (l *accessLog) header(name string) header {
 }
 
 func newSelector(cfg config.LogFilter) (selector, error) {
-	status, err := logline.ParseStatus(cfg.Status)
+	status, err := statusset.Parse(cfg.Status)
 	return selector{
 		set:    len(cfg.Status) > 0 || cfg.SlowerThan > 0 || cfg.Faults,
 		status: status,
