@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,13 +31,19 @@ type front struct {
 	router *route.Router
 
 	// server serves connections accepted from now on. It is replaced when
-	// limits change; the connections of the old one end one by one.
+	// limits change; the connections of the old one end one by one, each with
+	// the answer to a request, so that none of these is lost.
 	server atomic.Pointer[server]
 	serves sync.Once
 
-	mu    sync.Mutex
-	spec  *snapshot.Listener
-	table tableState
+	// ctx is that of every exchange; cut ends it.
+	ctx context.Context
+	cut context.CancelFunc
+
+	mu     sync.Mutex
+	spec   *snapshot.Listener
+	table  tableState
+	former []*server // that may have connections still
 }
 
 // server is the codec of a front with the stages between it and the routes.
@@ -82,6 +89,7 @@ func (e *Engine) openFront(l *snapshot.Listener) (*front, error) {
 		return nil, err
 	}
 	f.ln = ln
+	f.ctx, f.cut = context.WithCancel(e.ctx)
 	return f, nil
 }
 
@@ -102,10 +110,20 @@ func (f *front) update(l *snapshot.Listener) error {
 	f.ln.SetLimits(l.Spec.Limits.MaxConnections, l.Spec.Limits.MaxConnectionsPerClient)
 	if !sameServer(f.spec, l) {
 		old := f.server.Swap(f.newServer(l))
-		old.codec.Drain()
+		old.codec.Retire()
+		f.former = append(slices.DeleteFunc(f.former, (*server).empty), old)
 	}
 	f.spec = l
 	return nil
+}
+
+func (s *server) empty() bool { return s.codec.Stats.Open.Load() == 0 }
+
+// servers are all that may have connections, the present one first.
+func (f *front) servers() []*server {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]*server{f.server.Load()}, f.former...)
 }
 
 // sameServer tells whether the codec and the stages around it need no change.
@@ -178,13 +196,18 @@ const (
 // serve starts to accept, once.
 func (f *front) serve() {
 	f.serves.Do(func() {
-		f.engine.retired.Go(func() { f.ln.Serve(f.handle) })
+		name := f.spec.Spec.Name
+		f.engine.retired.Go(func() {
+			if err := f.ln.Serve(f.handle); err != nil {
+				f.engine.log.Error("a listener accepts no more; a restart opens it again", "listener", name, "err", err)
+			}
+		})
 	})
 }
 
 // handle carries one connection to its end.
 func (f *front) handle(nc net.Conn, facts *stream.Conn) {
-	ctx := f.engine.ctx
+	ctx := f.ctx
 	if f.tls != nil {
 		secured, err := f.tls.Handshake(ctx, nc, facts)
 		if err != nil {
@@ -199,16 +222,21 @@ func (f *front) handle(nc net.Conn, facts *stream.Conn) {
 // stop closes the address; connections are told to end.
 func (f *front) stop() {
 	f.ln.Stop()
-	f.server.Load().codec.Drain()
+	for _, s := range f.servers() {
+		s.codec.Drain()
+	}
 }
 
 // wait returns when all connections have ended; when ctx ends first it closes
-// those that are left.
+// those that are left, and ends what they wait for: an upstream that does not
+// answer, for one.
 func (f *front) wait(ctx context.Context) {
+	defer f.cut()
 	if f.ln.Wait(ctx) == nil {
 		return
 	}
-	f.engine.log.Warn("the grace period is over; connections were cut", "listener", f.spec.Spec.Name, "open", f.ln.Stats.Open.Load())
+	f.engine.log.Warn("connections were cut that did not end in time", "listener", f.spec.Spec.Name, "open", f.ln.Stats.Open.Load())
+	f.cut()
 	f.ln.CloseAll()
 	_ = f.ln.Wait(context.Background()) // their handlers end at once
 }

@@ -186,12 +186,14 @@ func (e *Engine) viewConnections(limit int) admin.Connections {
 	}
 	for _, f := range g.fronts {
 		view.Open += int(f.ln.Stats.Open.Load())
-		f.server.Load().codec.Connections(func(c http1.ConnState) bool {
-			if len(view.Shown) < limit {
-				view.Shown = append(view.Shown, connectionRow(c))
-			}
-			return len(view.Shown) < limit
-		})
+		for _, s := range f.servers() {
+			s.codec.Connections(func(c http1.ConnState) bool {
+				if len(view.Shown) < limit {
+					view.Shown = append(view.Shown, connectionRow(c))
+				}
+				return len(view.Shown) < limit
+			})
+		}
 	}
 	slices.SortFunc(view.Shown, func(a, b admin.Connection) int { return int(a.ID) - int(b.ID) })
 	return view

@@ -41,6 +41,7 @@ type Server struct {
 	limits   []watchdog.Limit
 	date     atomic.Pointer[dateLine]
 	draining atomic.Bool
+	retired  atomic.Bool
 
 	mu             sync.Mutex
 	conns          map[*serverConn]struct{} // open; touched when one opens or closes only
@@ -106,6 +107,11 @@ func (s *Server) close(c *serverConn) {
 	delete(s.conns, c)
 	s.closedRequests += c.requests.Load()
 }
+
+// Retire ends every connection with the answer to its next request, which says
+// so. Idle ones stay open for it until their idle time is up: the request may
+// be on its way, and would be lost by a close that nobody told of.
+func (s *Server) Retire() { s.retired.Store(true) }
 
 // Drain closes the connections that are idle, now; the others answer their
 // present request with Connection: close. A connection that was opened to send

@@ -46,10 +46,11 @@ func (c *serverConn) respond(resp *stream.Response) bool {
 		c.broken(&stream.Fault{Kind: stream.ClientGone})
 		return false
 	}
-	if c.srv.draining.Load() || !c.body.staysOpen() || c.req.Upgrade != "" {
+	ending := c.srv.draining.Load() || c.srv.retired.Load()
+	if ending || !c.body.staysOpen() || c.req.Upgrade != "" {
 		c.last = true
 	}
-	c.req.Exchange.Draining = c.srv.draining.Load()
+	c.req.Exchange.Draining = ending
 
 	w := &c.writer
 	w.page = pages.Get().(*page)
