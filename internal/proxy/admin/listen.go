@@ -1,16 +1,15 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
+
+	"github.com/weirproxy/weir/internal/unixsocket"
 )
 
 const unixPrefix = "unix:"
@@ -61,56 +60,16 @@ func advice(err error) string {
 	return "check admin.address"
 }
 
-// openUnix opens a socket that only its owner may connect to. The mode is set
-// before the file exists: bind takes it from the socket (Linux); the chmod
-// behind it is for systems where it does not.
+// openUnix opens a socket that only its owner may connect to.
 func openUnix(path string) (net.Listener, error) {
 	if path == "" {
 		return nil, errors.New("admin pages on unix: the path of the socket is missing; write unix:/path")
 	}
-	if err := removeStale(path); err != nil {
-		return nil, err
-	}
-	own := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
-	}}
-	ln, err := own.Listen(context.Background(), "unix", path)
+	ln, err := unixsocket.Listen(path, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("admin pages on unix:%s: %w; %s", path, err, advice(err))
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("admin pages on unix:%s: %w", path, err), ln.Close())
+		return nil, fmt.Errorf("admin pages on unix:%s: %w", path, err)
 	}
 	return ln, nil
-}
-
-// staleAfter is how long a process may take to accept on its own socket.
-const staleAfter = time.Second
-
-// removeStale removes a socket that no process serves any more.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("admin pages on unix:%s: %w", path, err)
-	}
-	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("admin pages on unix:%s: there is a file that is not a socket; remove it or choose another admin.address", path)
-	}
-	conn, err := net.DialTimeout("unix", path, staleAfter)
-	if err == nil {
-		_ = conn.Close() // only its opening told something
-		return fmt.Errorf("admin pages on unix:%s: another process serves it; choose another admin.address", path)
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("admin pages on unix:%s: %w", path, err)
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("admin pages on unix:%s: the socket of an earlier process is in the way: %w", path, err)
-	}
-	return nil
 }
 
 // limitedListener accepts while a place is free.

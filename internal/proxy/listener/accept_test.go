@@ -41,7 +41,7 @@ func TestAcceptErrorsBackOff(t *testing.T) {
 		t.Run(errno.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				script := newScripted()
-				l := newListener(Config{Log: quietLog()}, script, func() {})
+				l := newListener(Config{Log: quietLog()}, script)
 				served := make(chan error, 1)
 				go func() { served <- l.Serve(func(net.Conn, *stream.Conn) {}) }()
 
@@ -84,7 +84,7 @@ func TestAcceptErrorsBackOff(t *testing.T) {
 // more.
 func TestRoomIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newListener(Config{MaxConnections: 1, MaxPerClient: 1, Log: quietLog()}, newScripted(), func() {})
+		l := newListener(Config{MaxConnections: 1, MaxPerClient: 1, Log: quietLog()}, newScripted())
 		l.SetHandler(echo)
 		for range 3 {
 			ours, theirs := net.Pipe()
@@ -104,7 +104,7 @@ func TestRoomIsGivenBack(t *testing.T) {
 // an endless loop.
 func TestClosedUnderneath(t *testing.T) {
 	script := newScripted()
-	l := newListener(Config{Log: quietLog()}, script, func() {})
+	l := newListener(Config{Log: quietLog()}, script)
 	close(script.closed)
 	if err := l.Serve(echo); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve: %v", err)
@@ -112,7 +112,7 @@ func TestClosedUnderneath(t *testing.T) {
 }
 
 func BenchmarkAdmit(b *testing.B) {
-	l := newListener(Config{MaxConnections: 1000, MaxPerClient: 1000, Log: quietLog()}, newScripted(), func() {})
+	l := newListener(Config{MaxConnections: 1000, MaxPerClient: 1000, Log: quietLog()}, newScripted())
 	ended := make(chan struct{})
 	l.SetHandler(func(net.Conn, *stream.Conn) { ended <- struct{}{} })
 	ours, theirs := net.Pipe()

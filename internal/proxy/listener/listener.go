@@ -47,7 +47,6 @@ type Listener struct {
 	ln      net.Listener
 	log     *slog.Logger
 	ids     *atomic.Uint64
-	unlink  func() // removes the file of a Unix socket
 	handler atomic.Pointer[Handler]
 	max     atomic.Int64
 	clients clients
@@ -66,16 +65,16 @@ type Listener struct {
 
 // Open binds the address. Connections wait in its backlog until Serve.
 func Open(cfg Config) (*Listener, error) {
-	ln, unlink, err := open(cfg.Network, cfg.Address)
+	ln, err := open(cfg.Network, cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: %w", cfg.Name, err)
 	}
-	return newListener(cfg, ln, unlink), nil
+	return newListener(cfg, ln), nil
 }
 
-func newListener(cfg Config, ln net.Listener, unlink func()) *Listener {
+func newListener(cfg Config, ln net.Listener) *Listener {
 	l := &Listener{
-		name: cfg.Name, ln: ln, unlink: unlink, log: cfg.Log, ids: cfg.IDs,
+		name: cfg.Name, ln: ln, log: cfg.Log, ids: cfg.IDs,
 		ended: make(chan struct{}), stop: make(chan struct{}),
 	}
 	if l.log == nil {
@@ -113,7 +112,6 @@ func (l *Listener) Stop() {
 	}
 	l.state.stopped = true
 	close(l.stop)
-	l.unlink() // before the close: a client then finds no socket instead of a dead one
 	if err := l.ln.Close(); err != nil {
 		l.log.Warn("the address did not close cleanly", "err", err)
 	}

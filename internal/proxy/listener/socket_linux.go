@@ -26,12 +26,6 @@ func tcpConfig() net.ListenConfig {
 	}}
 }
 
-// restrictUnix gives the file its mode before the bind, so that there is no
-// moment in which others may connect.
-func restrictUnix(_, _ string, rc syscall.RawConn) error {
-	return control(rc, func(fd int) error { return syscall.Fchmod(fd, uint32(socketMode)) })
-}
-
 func control(rc syscall.RawConn, set func(fd int) error) error {
 	var err error
 	if outer := rc.Control(func(fd uintptr) { err = set(int(fd)) }); outer != nil {

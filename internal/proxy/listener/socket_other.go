@@ -2,10 +2,7 @@
 
 package listener
 
-import (
-	"net"
-	"syscall"
-)
+import "net"
 
 // tcpConfig lets the net package set the keep-alive probes on every connection.
 func tcpConfig() net.ListenConfig {
@@ -13,6 +10,3 @@ func tcpConfig() net.ListenConfig {
 		Enable: true, Idle: probeIdle, Interval: probeInterval, Count: probeCount,
 	}}
 }
-
-// restrictUnix has no way to set the mode before the bind here.
-func restrictUnix(string, string, syscall.RawConn) error { return nil }
