@@ -53,6 +53,11 @@ type serverConn struct {
 	// leaving: the client said so itself, or the connection was a tunnel.
 	leaving bool
 
+	// What writeRaw has under way.
+	outgoing   []byte
+	writeErr   error
+	transmitFn func(fd uintptr) bool
+
 	interimFn func(int, *stream.Header) error
 	interimMu sync.Mutex // orders interim responses before the final one
 	sealed    bool       // under interimMu: the final response has begun
@@ -72,7 +77,7 @@ func (c *serverConn) init(parent context.Context) {
 	if c.prober = c.src.raw; c.prober == nil {
 		c.prober = rawConn(plain(c.nc))
 	}
-	c.interimFn = c.interim
+	c.interimFn, c.transmitFn = c.interim, c.transmit
 	c.body.init(c)
 }
 

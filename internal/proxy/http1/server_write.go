@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"io"
+	"syscall"
 	"time"
 
 	"github.com/weirproxy/weir/internal/watchdog"
@@ -299,6 +300,9 @@ func (c *serverConn) readPiece(body stream.Body) (int, error) {
 
 // write writes p in phase write.
 func (c *serverConn) write(p []byte) bool {
+	if c.src.raw != nil {
+		return c.writeRaw(p)
+	}
 	for len(p) > 0 {
 		n, err := c.nc.Write(p[:min(len(p), writeSlice)])
 		if err != nil {
@@ -306,6 +310,38 @@ func (c *serverConn) write(p []byte) bool {
 			return false
 		}
 		p = p[n:]
+		c.guard.Moved(n)
+	}
+	return true
+}
+
+// writeRaw is write for a plain socket: straight to the descriptor, parked only
+// when the socket is full.
+func (c *serverConn) writeRaw(p []byte) bool {
+	c.outgoing, c.writeErr = p, nil
+	err := c.src.raw.Write(c.transmitFn)
+	if err == nil {
+		err = c.writeErr
+	}
+	c.outgoing = nil
+	if err != nil {
+		c.broken(c.writeFault(err))
+	}
+	return err == nil
+}
+
+// transmit is the callback of writeRaw: false waits until the socket takes more.
+func (c *serverConn) transmit(fd uintptr) bool {
+	for len(c.outgoing) > 0 {
+		n, err := writeNow(fd, c.outgoing[:min(len(c.outgoing), writeSlice)])
+		if err == syscall.EAGAIN {
+			return false
+		}
+		if err != nil {
+			c.writeErr = err
+			return true
+		}
+		c.outgoing = c.outgoing[n:]
 		c.guard.Moved(n)
 	}
 	return true

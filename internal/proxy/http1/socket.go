@@ -25,7 +25,7 @@ func readNow(fd uintptr, p []byte) (int, error) {
 // writeNow is one write to a non-blocking socket.
 func writeNow(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := syscall.Write(int(fd), p)
+		n, err := transmit(fd, p)
 		switch {
 		case err == syscall.EINTR:
 			continue

@@ -5,3 +5,5 @@ package http1
 import "syscall"
 
 func receive(fd uintptr, p []byte) (int, error) { return syscall.Read(int(fd), p) }
+
+func transmit(fd uintptr, p []byte) (int, error) { return syscall.Write(int(fd), p) }
