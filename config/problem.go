@@ -42,7 +42,10 @@ type Problem struct {
 }
 
 func (p Problem) String() string {
-	s := p.Pos.String() + ": "
+	s := p.Pos.String()
+	if s != "" { // made of flags: there is no place
+		s += ": "
+	}
 	if p.Severity == Warning {
 		s += "warning: "
 	}
