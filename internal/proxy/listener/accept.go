@@ -21,8 +21,8 @@ const (
 // quiet is the time between two log lines about refused connections.
 const quiet = 10 * time.Second
 
-// Serve accepts connections until Stop, each on its own goroutine. It returns
-// nil after Stop, and may be called once.
+// Serve accepts connections until Stop or HandOver, each on its own goroutine.
+// It returns nil then, and may be called once.
 func (l *Listener) Serve(handle Handler) error {
 	l.SetHandler(handle)
 	l.state.Lock()
@@ -37,6 +37,7 @@ func (l *Listener) Serve(handle Handler) error {
 	l.state.serving = true
 	l.state.Unlock()
 	defer l.release()
+	defer close(l.left)
 	return l.acceptLoop()
 }
 

@@ -60,7 +60,8 @@ type Listener struct {
 		sync.Mutex
 		serving, stopped bool
 	}
-	stop chan struct{} // closed by Stop; ends a back-off
+	stop chan struct{} // closed by Stop and HandOver; ends a back-off
+	left chan struct{} // closed when the accept loop has ended
 }
 
 // Open binds the address. Connections wait in its backlog until Serve.
@@ -75,7 +76,7 @@ func Open(cfg Config) (*Listener, error) {
 func newListener(cfg Config, ln net.Listener) *Listener {
 	l := &Listener{
 		name: cfg.Name, ln: ln, log: cfg.Log, ids: cfg.IDs,
-		ended: make(chan struct{}), stop: make(chan struct{}),
+		ended: make(chan struct{}), stop: make(chan struct{}), left: make(chan struct{}),
 	}
 	if l.log == nil {
 		l.log = slog.Default()
