@@ -94,8 +94,10 @@ type ListenerTimeouts struct {
 
 // Forwarded says which forwarding headers are believed and written.
 type Forwarded struct {
-	// Trust are the address ranges whose X-Forwarded-*, Forwarded and
-	// X-Request-Id are believed. From everyone else they are removed.
+	// Trust are the address ranges whose X-Forwarded-*, X-Real-IP and
+	// X-Request-Id are believed, and Forwarded when rfc7239 is on. From everyone
+	// else they are removed. The peers of a Unix socket have no address: they
+	// are trusted when any range is.
 	Trust []string `yaml:"trust" json:"trust"`
 	// RFC7239 adds the Forwarded header to the X-Forwarded-* ones.
 	RFC7239 bool `yaml:"rfc7239" json:"rfc7239"`
