@@ -152,7 +152,7 @@ func (d *dialogue) step(s step) error {
 		got := make([]byte, len(s.text))
 		n, err := io.ReadFull(d.in, got)
 		if string(got[:n]) != s.text {
-			return fmt.Errorf("want %q, got %q: %v", s.text, got[:n], err)
+			return fmt.Errorf("want %q, got %q: %w", s.text, got[:n], err)
 		}
 		return nil
 	case "read":
@@ -261,7 +261,7 @@ func (d *dialogue) end() error {
 }
 
 func notTimeout(err error) error {
-	if t, ok := err.(net.Error); ok && t.Timeout() {
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
 		return err
 	}
 	return nil

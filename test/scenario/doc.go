@@ -8,7 +8,7 @@
 //	upstream [-tcp] [-tls LEAF] NAME SCRIPT
 //	                           listens on $WORK/NAME.sock, or with -tcp on a
 //	                           port that the system picks ($NAME_ADDR, in
-//	                           documents too), and plays SCRIPT to who connects
+//	                           documents $NAME_PORT too), and plays SCRIPT to who connects
 //	client [-b NAME] [-tls SNI [-cert LEAF]] SOCKET SCRIPT
 //	                           plays SCRIPT against a socket or address and
 //	                           fails if the other side says something else; -b:

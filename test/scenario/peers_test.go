@@ -25,6 +25,9 @@ func cmdUpstream(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Setenv(rest[0]+"_ADDR", ln.Addr().String())
 	ts.Check(expandDocuments(ts.MkAbs("."), "$"+rest[0]+"_ADDR", ln.Addr().String()))
+	if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil {
+		ts.Check(expandDocuments(ts.MkAbs("."), "$"+rest[0]+"_PORT", port))
+	}
 	if leaf := set["tls"]; leaf != "" {
 		pair, err := keyPair(ts.MkAbs("."), leaf)
 		ts.Check(err)

@@ -117,9 +117,9 @@ func curl(ts *testscript.TestScript, neg bool, socket string, args []string) {
 	all := []string{"-sS", "-i", "--max-time", "20", "--path-as-is", "--unix-socket", ts.MkAbs(socket)}
 	last := len(args) - 1
 	url := args[last]
-	scheme, host, absolute := strings.Cut(url, "://")
+	scheme, host, _ := strings.Cut(url, "://")
 	switch host, _, _ = strings.Cut(host, "/"); {
-	case !absolute:
+	case url[0] == '/' || url[0] == '*':
 		url = "http://localhost" + url
 	case isAddress(host):
 		all = all[:len(all)-2]
