@@ -208,7 +208,7 @@ func (c *Client) headDone() *stream.Fault {
 	}
 	if c.precise {
 		c.precise = false
-		c.nc.SetReadDeadline(noDeadline)
+		_ = c.nc.SetReadDeadline(noDeadline)
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func (c *Client) end(reusable bool) {
 	c.req.Body.Close()
 	if c.precise {
 		c.precise = false
-		c.nc.SetReadDeadline(noDeadline)
+		_ = c.nc.SetReadDeadline(noDeadline)
 	}
 	if !c.guard.Rest() || c.src.buffered() > 0 {
 		reusable = false

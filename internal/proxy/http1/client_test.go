@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -309,7 +310,7 @@ func waitReadable(t *testing.T, c *Client) {
 	t.Helper()
 	if err := c.src.raw.Read(func(fd uintptr) bool {
 		_, err := peekNow(fd)
-		return err != syscall.EAGAIN
+		return !errors.Is(err, syscall.EAGAIN)
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func plain(nc net.Conn) net.Conn {
 func reset(nc net.Conn) {
 	nc = plain(nc)
 	if t, ok := nc.(*net.TCPConn); ok {
-		t.SetLinger(0)
+		_ = t.SetLinger(0) // without it the close is an orderly one
 	}
 	nc.Close()
 }
@@ -70,8 +70,7 @@ func (c *serverConn) probe(phase uint8) bool {
 		return false
 	}
 	c.peeked = false
-	c.prober.Control(c.peekFn)
-	return c.peeked
+	return c.prober.Control(c.peekFn) == nil && c.peeked
 }
 
 func (c *serverConn) peek(fd uintptr) {

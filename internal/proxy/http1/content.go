@@ -94,7 +94,8 @@ func (c *content) read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := 0, error(nil)
+	var n int
+	var err error
 	if c.kind == chunkedContent {
 		n, err = c.readChunked(p)
 	} else {

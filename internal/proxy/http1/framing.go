@@ -16,7 +16,7 @@ var (
 	errLengthCoding    = errors.New("both Content-Length and Transfer-Encoding")
 	errOption          = errors.New("a Connection option is no token")
 	errOptions         = errors.New("too many Connection options")
-	errOptionEssential = errors.New("Connection names a field that is meant for every recipient")
+	errOptionEssential = errors.New("a Connection option names a field that is meant for every recipient")
 )
 
 // ownedField marks the fields that never stand in a stream.Header: the codec
@@ -56,6 +56,25 @@ func (fr *framing) reset() {
 	clear(fr.options[:fr.numOption]) // let the head go
 	fr.numOption = 0
 	fr.ownedFacts = ownedFacts{length: -1}
+}
+
+// read takes the fields of a head, whose lines scan has found: those that are
+// owned into fr, the others into h.
+func (fr *framing) read(scan *scanner, head string, h *stream.Header, proto stream.Proto) error {
+	fr.reset()
+	for i := 1; i < len(scan.ends); i++ {
+		field, err := cutField(scan.line(head, i))
+		if err == nil && ownedField[field.ID] {
+			if err = fr.take(&field); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return atField(i, err)
+		}
+		h.Append(field)
+	}
+	return fr.check(proto)
 }
 
 // take reads one owned field.
@@ -147,21 +166,26 @@ func (fr *framing) check(proto stream.Proto) error {
 	return nil
 }
 
-// dropOptions removes the fields that Connection nominated. A request that
-// nominates a field that is meant for every recipient is refused, since its
-// sender wants it gone before the next one sees it (CVE-2021-33197); in a
-// response such an option is ignored.
-func (fr *framing) dropOptions(h *stream.Header, refuse bool) error {
+// checkOptions refuses a request that nominates a field that is meant for every
+// recipient: its sender wants it gone before the next one sees it
+// (CVE-2021-33197).
+func (fr *framing) checkOptions() error {
 	for _, name := range fr.options[:fr.numOption] {
 		if essential(name) {
-			if refuse {
-				return errOptionEssential
-			}
-			continue
+			return errOptionEssential
 		}
-		h.Del(name)
 	}
 	return nil
+}
+
+// dropOptions removes the fields that Connection nominated, but for essential
+// ones, which a response must not nominate either.
+func (fr *framing) dropOptions(h *stream.Header) {
+	for _, name := range fr.options[:fr.numOption] {
+		if !essential(name) {
+			h.Del(name)
+		}
+	}
 }
 
 // essential tells whether a field of that name is never hop-by-hop.

@@ -148,19 +148,6 @@ func nominated(fr *framing, name string) bool {
 	return false
 }
 
-// trailers are the fields of a net/http trailer that we let through.
-func trailers(h http.Header) (list []string) {
-	for name, values := range h {
-		if keep, _ := trailerAllowed(&stream.Field{Name: name}); keep {
-			for _, v := range values {
-				list = append(list, name+": "+v)
-			}
-		}
-	}
-	sort.Strings(list)
-	return list
-}
-
 // FuzzRequest: what we accept, however it is cut into pieces, net/http accepts
 // too, and understands it in the same way. The exceptions: net/http makes
 // Cache-Control of Pragma, and drops trailers that were not announced.

@@ -65,12 +65,12 @@ func (c *serverConn) interim(status int, h *stream.Header) error {
 // goroutine of the connection and is in another phase. interimMu is held.
 func (c *serverConn) writeInterim(p []byte) error {
 	limit := c.srv.cfg.Phases[stream.PhaseWrite]
-	c.nc.SetWriteDeadline(time.Now().Add(max(limit.Idle, limit.Ceiling)))
+	_ = c.nc.SetWriteDeadline(time.Now().Add(max(limit.Idle, limit.Ceiling)))
 	_, err := c.nc.Write(p)
 	if err != nil {
 		return &stream.Fault{Kind: stream.ClientGone, Cause: err}
 	}
-	c.nc.SetWriteDeadline(noDeadline)
+	_ = c.nc.SetWriteDeadline(noDeadline)
 	return nil
 }
 

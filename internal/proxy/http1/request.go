@@ -14,7 +14,7 @@ var (
 	errMethodCase  = errors.New("the method is a standard one in other letter case")
 	errTargetByte  = errors.New("the request target has a byte that is no visible ASCII character")
 	errHostMissing = errors.New("there is no Host field, or it is empty")
-	errHostTwice   = errors.New("Host stands more than once")
+	errHostTwice   = errors.New("the Host field stands more than once")
 	errVersion     = errors.New("the version is neither HTTP/1.1 nor HTTP/1.0")
 	errExpectation = errors.New("the expectation is not 100-continue")
 )
@@ -69,27 +69,14 @@ func (r *requestReader) parse(head string, req *stream.Request, scheme string) *
 	if f != nil {
 		return f
 	}
-	r.fr.reset()
 	req.Header.Grow(len(r.scan.ends) - 1 + addedFields)
-	for i := 1; i < len(r.scan.ends); i++ {
-		field, err := cutField(r.scan.line(head, i))
-		if err == nil && ownedField[field.ID] {
-			err = r.fr.take(&field)
-			if err == nil {
-				continue
-			}
-		}
-		if err != nil {
-			return requestSide.bad(atField(i, err))
-		}
-		req.Header.Append(field)
-	}
-	if err := r.fr.check(req.Proto); err != nil {
+	if err := r.fr.read(&r.scan, head, &req.Header, req.Proto); err != nil {
 		return requestSide.bad(err)
 	}
-	if err := r.fr.dropOptions(&req.Header, true); err != nil {
+	if err := r.fr.checkOptions(); err != nil {
 		return requestSide.bad(err)
 	}
+	r.fr.dropOptions(&req.Header)
 	if err := r.host(req.Proto); err != nil {
 		return requestSide.bad(err)
 	}

@@ -14,11 +14,11 @@ import (
 )
 
 // echo answers with what the request was, in one line, and its body behind it.
-var echo = stream.ServiceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+var echo = stream.ServiceFunc(func(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	defer req.Body.Close()
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
-		return refuse(nil, req, stream.AsFault(err)), nil
+		return refuse(ctx, req, stream.AsFault(err)), nil
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s %s", req.Method, req.Target.Authority(), req.Target.RequestURI(), req.Proto)

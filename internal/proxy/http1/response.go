@@ -26,25 +26,11 @@ func (r *responseReader) parse(head string, resp *stream.Response) *stream.Fault
 	if err := r.parseLine(r.scan.line(head, 0), resp); err != nil {
 		return responseSide.bad(err)
 	}
-	r.fr.reset()
 	resp.Header.Grow(len(r.scan.ends) - 1)
-	for i := 1; i < len(r.scan.ends); i++ {
-		field, err := cutField(r.scan.line(head, i))
-		if err == nil && ownedField[field.ID] {
-			err = r.fr.take(&field)
-			if err == nil {
-				continue
-			}
-		}
-		if err != nil {
-			return responseSide.bad(atField(i, err))
-		}
-		resp.Header.Append(field)
-	}
-	if err := r.fr.check(r.proto); err != nil {
+	if err := r.fr.read(&r.scan, head, &resp.Header, r.proto); err != nil {
 		return responseSide.bad(err)
 	}
-	r.fr.dropOptions(&resp.Header, false)
+	r.fr.dropOptions(&resp.Header)
 	return nil
 }
 

@@ -256,7 +256,7 @@ func (b *serverBody) endWait(start time.Time, n int, err error) error {
 
 // expire runs on the dog's goroutine. Only the reads are woken: the client may
 // still get its answer.
-func (b *serverBody) expire(uint8, watchdog.Verdict) { b.c.nc.SetReadDeadline(longAgo) }
+func (b *serverBody) expire(uint8, watchdog.Verdict) { _ = b.c.nc.SetReadDeadline(longAgo) }
 
 // Close gives up what is not read; see stream.Body. It returns when no read is
 // under way any more.
@@ -265,9 +265,9 @@ func (b *serverBody) Close() error {
 		return nil
 	}
 	if !b.mu.TryLock() { // a read is under way: end it, and leave the connection as it was
-		b.c.nc.SetReadDeadline(longAgo)
+		_ = b.c.nc.SetReadDeadline(longAgo)
 		b.mu.Lock()
-		b.c.nc.SetReadDeadline(noDeadline)
+		_ = b.c.nc.SetReadDeadline(noDeadline)
 	}
 	defer b.mu.Unlock()
 	b.guard.Rest()

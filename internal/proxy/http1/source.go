@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -93,7 +94,7 @@ func (s *source) tryRead(fd uintptr) bool {
 	s.makeRoom()
 	n, err := readNow(fd, s.buf[s.w:])
 	s.w += n
-	if err == syscall.EAGAIN {
+	if errors.Is(err, syscall.EAGAIN) {
 		s.shrink()
 		return false
 	}

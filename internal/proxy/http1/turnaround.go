@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"syscall"
 	"time"
@@ -39,9 +40,9 @@ func (t *turnaround) begin() { t.state, t.stale, t.err = turnUnsent, false, nil 
 
 // send sends the request and waits for the first bytes of the response.
 func (c *Client) send() *stream.Fault {
-	now, deadline := time.Time{}, c.req.Deadline
+	deadline := c.req.Deadline
 	if !deadline.IsZero() {
-		now = time.Now()
+		now := time.Now()
 		if !now.Before(deadline) {
 			return &stream.Fault{Kind: stream.UpstreamTimeout, Retry: stream.RetryUnsent, Cause: errDeadlinePast}
 		}
@@ -49,7 +50,7 @@ func (c *Client) send() *stream.Fault {
 			c.up.budget, deadline = deadline.Sub(now), time.Time{}
 		} else if deadline.Sub(now) < deadlineNear {
 			c.precise = true
-			c.nc.SetReadDeadline(deadline)
+			_ = c.nc.SetReadDeadline(deadline)
 		}
 	}
 	c.touched = true
@@ -80,7 +81,7 @@ func (c *Client) step(fd uintptr) bool {
 	if t.state == turnSent {
 		return c.src.tryRead(fd)
 	}
-	if _, err := readNow(fd, c.src.first[:]); err != syscall.EAGAIN {
+	if _, err := readNow(fd, c.src.first[:]); !errors.Is(err, syscall.EAGAIN) {
 		t.stale, t.err = true, err
 		return true
 	}
@@ -89,7 +90,7 @@ func (c *Client) step(fd uintptr) bool {
 		t.state = turnPart
 	}
 	if n < len(c.out.bytes) {
-		if err != syscall.EAGAIN {
+		if !errors.Is(err, syscall.EAGAIN) {
 			t.err = err
 		}
 		c.out.bytes = c.out.bytes[n:]
@@ -135,8 +136,8 @@ func (c *Client) sendRest(deadline time.Time) *stream.Fault {
 func (c *Client) sendPlain(deadline time.Time) *stream.Fault {
 	if c.peeker != nil && c.exchanges > 1 {
 		c.peekErr = syscall.EAGAIN
-		c.peeker.Control(c.peekFn)
-		if c.peekErr != syscall.EAGAIN {
+		_ = c.peeker.Control(c.peekFn) // fails when it is closed on our side, as the write will
+		if !errors.Is(c.peekErr, syscall.EAGAIN) {
 			c.turn.stale, c.turn.err = true, c.peekErr
 			return c.staleFault()
 		}

@@ -58,7 +58,7 @@ func (u *upload) start() {
 }
 
 // expire runs on the dog's goroutine.
-func (u *upload) expire(uint8, watchdog.Verdict) { u.c.nc.SetWriteDeadline(longAgo) }
+func (u *upload) expire(uint8, watchdog.Verdict) { _ = u.c.nc.SetWriteDeadline(longAgo) }
 
 func (u *upload) serve() {
 	f := &stream.Fault{Kind: stream.Internal}
@@ -161,10 +161,10 @@ func (u *upload) finish(f *stream.Fault) {
 	case f == nil:
 		if !u.headHere && u.budget > 0 {
 			u.c.precise = true
-			u.c.nc.SetReadDeadline(time.Now().Add(u.budget))
+			_ = u.c.nc.SetReadDeadline(time.Now().Add(u.budget))
 		}
 	case f.Kind != stream.UpstreamReset:
-		u.c.nc.SetReadDeadline(longAgo)
+		_ = u.c.nc.SetReadDeadline(longAgo)
 	}
 }
 
@@ -209,14 +209,14 @@ func (u *upload) end() bool {
 	u.mu.Unlock()
 	switch {
 	case running && final:
-		u.c.nc.SetWriteDeadline(time.Now().Add(finalGrace))
+		_ = u.c.nc.SetWriteDeadline(time.Now().Add(finalGrace))
 	case running:
-		u.c.nc.SetWriteDeadline(longAgo)
+		_ = u.c.nc.SetWriteDeadline(longAgo)
 		u.c.req.Body.Close()
 	}
 	<-u.done
 	if u.complete && running {
-		u.c.nc.SetWriteDeadline(noDeadline)
+		_ = u.c.nc.SetWriteDeadline(noDeadline)
 	}
 	return u.complete
 }
