@@ -27,8 +27,6 @@ func oneUpstream(t *testing.T) map[string]string {
 	return map[string]string{public: anywhere, "127.0.0.1:9001": serve(t, echo("9001"))}
 }
 
-func noUpstream(*testing.T) map[string]string { return map[string]string{public: anywhere} }
-
 func table() map[string]example {
 	return map[string]example{
 		"quickstart.yaml":       {setup: setupQuickstart, prove: proveQuickstart},
