@@ -51,6 +51,7 @@ type Plane struct {
 	mu       sync.Mutex
 	current  *snapshot.Snapshot // the last that was applied; nil before Load
 	tried    uint64             // the highest number given away
+	partial  bool               // something of current could not start: every load tries again
 	problems config.Problems    // of the last load: they are not logged twice
 	apply    func(*snapshot.Snapshot) error
 
@@ -141,32 +142,40 @@ func (p *Plane) Reload(reason string) Result {
 	defer p.mu.Unlock()
 	s, problems := p.compile(p.current)
 	result := Result{Snapshot: p.current, Problems: problems}
-	switch {
-	case s == nil:
+	if s == nil {
 		p.stats.Failed.Add(1)
-	case p.current != nil && s.Hash == p.current.Hash:
-		if problems.Errors() > 0 {
-			p.stats.Failed.Add(1)
-		} else {
-			p.stats.Unchanged.Add(1)
-		}
-		if !sameHeld(p.current, s) { // the content is the same; what is held is not
-			result.Err = p.applyTo(s)
-		}
-		p.use(s, problems)
-		result.Snapshot = s
-	default:
+		p.known.Store(&outcome{p.current, problems})
+		p.logResult(reason, &result)
+		return result
+	}
+	same := p.current != nil && s.Hash == p.current.Hash
+	if !same {
 		s.Number = max(s.Number, p.tried+1)
 		p.tried = s.Number
-		if result.Err = p.applyTo(s); result.Err != nil {
-			p.stats.Failed.Add(1)
-			break
-		}
-		p.stats.Applied.Add(1)
-		p.use(s, problems)
-		result.Snapshot, result.Changed = s, true
 	}
-	p.known.Store(&outcome{p.current, problems})
+	// The content may be the same and yet not be what runs: something else is
+	// held, or something could not start the last time.
+	retry := p.partial
+	if !same || retry || !sameHeld(p.current, s) {
+		s, result.Err = p.applyTo(s, &result.Problems)
+	}
+	switch {
+	case result.Err != nil:
+		p.stats.Failed.Add(1)
+	case !same || retry && !p.partial:
+		p.stats.Applied.Add(1)
+		result.Snapshot, result.Changed = s, true
+	case result.Problems.Errors() > 0:
+		p.stats.Failed.Add(1)
+		result.Snapshot = s
+	default:
+		p.stats.Unchanged.Add(1)
+		result.Snapshot = s
+	}
+	if result.Err == nil {
+		p.use(s, result.Problems)
+	}
+	p.known.Store(&outcome{p.current, result.Problems})
 	p.logResult(reason, &result)
 	return result
 }
@@ -177,11 +186,30 @@ func sameHeld(a, b *snapshot.Snapshot) bool {
 	})
 }
 
-func (p *Plane) applyTo(s *snapshot.Snapshot) error {
+// applyTo applies s. When parts of it cannot start the rest runs: the result is
+// then s with these held, and their reasons are among the problems.
+func (p *Plane) applyTo(s *snapshot.Snapshot, problems *config.Problems) (*snapshot.Snapshot, error) {
 	if p.apply == nil {
-		return nil
+		return s, nil
 	}
-	return p.apply(s)
+	err := p.apply(s)
+	var partial *snapshot.Partial
+	if p.partial = errors.As(err, &partial); !p.partial {
+		return s, err
+	}
+	more := partial.Problems()
+	for i := range more {
+		p.place(&more[i])
+	}
+	*problems = slices.Concat(*problems, more)
+	return s.With(partial), nil
+}
+
+// place gives a problem of the whole, or of a document made in memory, a file.
+func (p *Plane) place(problem *config.Problem) {
+	if problem.Pos.File == "" {
+		problem.Pos.File = strings.Join(p.cfg.Paths, ", ")
+	}
 }
 
 // use makes s the last good state.
@@ -221,9 +249,7 @@ func (p *Plane) compile(previous *snapshot.Snapshot) (*snapshot.Snapshot, config
 	p.filesMu.Unlock()
 	s, problems := compile.Compile(in)
 	for i := range problems {
-		if problems[i].Pos.File == "" { // of the whole, or of a document made in memory
-			problems[i].Pos.File = strings.Join(p.cfg.Paths, ", ")
-		}
+		p.place(&problems[i])
 	}
 	p.filesMu.Lock()
 	defer p.filesMu.Unlock()

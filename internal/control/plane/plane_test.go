@@ -164,6 +164,51 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestPartialApply: what cannot start is held, the rest is in use, every load
+// tries again, and to take the change back is a change.
+func TestPartialApply(t *testing.T) {
+	b := newBench(t, good)
+	first := b.load()
+	taken := true
+	var running *snapshot.Snapshot
+	b.apply = func(s *snapshot.Snapshot) error {
+		running = s
+		for _, l := range s.Listeners {
+			if taken && l.Spec.Name == "second" {
+				var failed snapshot.Partial
+				failed.Add("listener", "second", l.Spec.Pos, errors.New("port taken"))
+				return &failed
+			}
+		}
+		return nil
+	}
+	b.write(strings.Replace(good, `":8080"}`, `":8080"}, {name: second, address: ":8081"}`, 1))
+	for range 2 { // the second time nothing has changed, and it is tried again all the same
+		running = nil
+		r := b.Reload("test")
+		if r.Err != nil || len(r.Snapshot.Held) != 1 || r.Problems.Errors() != 1 || r.Problems[0].Pos.Line != 2 || running == nil {
+			t.Fatalf("%+v, running %v", r, running)
+		}
+	}
+	if n := b.Stats().Number.Load(); n != 2 || b.Stats().Held.Load() != 1 {
+		t.Errorf("number %d, held %d", n, b.Stats().Held.Load())
+	}
+	b.write(good)
+	if r := b.Reload("taken back"); !r.Changed || running.Hash != first.Hash || len(r.Snapshot.Held) != 0 {
+		t.Errorf("taken back: %+v; running %v", r, running)
+	}
+	b.write(strings.Replace(good, `":8080"}`, `":8080"}, {name: second, address: ":8081"}`, 1))
+	b.Reload("again")
+	taken = false
+	if r := b.Reload("the port is free"); !r.Changed || len(r.Snapshot.Held) != 0 || b.Stats().Held.Load() != 0 {
+		t.Errorf("the port is free: %+v", r)
+	}
+	running = nil
+	if r := b.Reload("nothing"); r.Changed || running != nil {
+		t.Errorf("nothing changed: %+v", r)
+	}
+}
+
 // TestConcurrentReloads: a signal, the admin API and the watch at once.
 func TestConcurrentReloads(t *testing.T) {
 	b := newBench(t, good)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/internal/proxy/admin"
 	"github.com/weirproxy/weir/internal/proxy/record"
@@ -52,9 +53,10 @@ type Engine struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	apply   sync.Mutex // one Apply or Shutdown at a time
-	running atomic.Pointer[generation]
-	admin   adminPlace
+	apply     sync.Mutex // one Apply or Shutdown at a time
+	running   atomic.Pointer[generation]
+	admin     adminPlace
+	accessLog config.AccessLog // of the recorder; guarded by apply
 
 	draining atomic.Bool
 	retired  sync.WaitGroup // parts of former generations that still drain
@@ -77,35 +79,44 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// Apply makes s the running generation. Parts that cannot start (an address
-// that is taken) are named in the error while the rest runs; the first
-// generation starts whole or not at all.
+// Apply makes s the running generation. What cannot start (an address that is
+// taken) keeps what it had while the rest runs; the error is then a
+// *snapshot.Partial that names it. The first generation starts whole or not
+// at all.
 func (e *Engine) Apply(s *snapshot.Snapshot) error {
 	e.apply.Lock()
 	defer e.apply.Unlock()
 	if e.draining.Load() {
 		return errors.New("weir is shutting down and takes no new configuration")
 	}
-	if err := e.applyRecorder(s); err != nil {
-		return err
-	}
 	before := e.running.Load()
-	next, failed := e.build(s, before)
-	if failed != nil && before == nil {
-		e.discard(next, nil)
-		return failed
+	var failed snapshot.Partial
+	if err := e.applyRecorder(s); err != nil {
+		failed.Add("access_log", "", config.Pos{}, err)
+		if before == nil {
+			return &failed
+		}
 	}
+	next := e.build(s, before, &failed)
+	if err := e.applyAdmin(s); err != nil {
+		failed.Add("admin", "", config.Pos{}, err)
+	}
+	if before == nil && len(failed.Held) > 0 {
+		e.discard(next, nil)
+		return &failed
+	}
+	next.snapshot = s.With(&failed)
 	e.settle(next)
 	e.swap(next, before)
-	if err := e.applyAdmin(s); err != nil {
-		failed = errors.Join(failed, err)
+	if len(failed.Held) > 0 {
+		return &failed
 	}
-	return failed
+	return nil
 }
 
 // build makes the generation for s out of new parts and parts of before. What
 // cannot start leaves the part of before in its place, if there is one.
-func (e *Engine) build(s *snapshot.Snapshot, before *generation) (*generation, error) {
+func (e *Engine) build(s *snapshot.Snapshot, before *generation, failed *snapshot.Partial) *generation {
 	g := &generation{
 		snapshot: s, since: time.Now(),
 		fronts: map[string]*front{}, upstreams: map[string]*upstream{}, services: map[string]*service{},
@@ -113,11 +124,10 @@ func (e *Engine) build(s *snapshot.Snapshot, before *generation) (*generation, e
 	if before == nil {
 		before = &generation{}
 	}
-	var failed []error
 	for _, c := range s.Clusters {
 		u, err := e.shareUpstream(c, before.upstreams[c.Spec.Name])
 		if err != nil {
-			failed = append(failed, err)
+			failed.Add("cluster", c.Spec.Name, c.Spec.Pos, err)
 			u = before.upstreams[c.Spec.Name]
 		}
 		if u != nil {
@@ -127,28 +137,73 @@ func (e *Engine) build(s *snapshot.Snapshot, before *generation) (*generation, e
 	for _, r := range s.Routes {
 		svc, err := e.shareService(r, g, before.services[r.Spec.Name])
 		if err != nil {
-			failed = append(failed, err)
+			failed.Add("route", r.Spec.Name, r.Spec.Pos, err)
 			svc = before.services[r.Spec.Name]
 		}
 		if svc != nil {
 			g.services[r.Spec.Name] = svc
 		}
 	}
-	for _, l := range s.Listeners {
-		f, err := e.shareFront(l, before.fronts[l.Spec.Name])
-		if err != nil {
-			failed = append(failed, err)
+	e.buildFronts(g, before.fronts, failed)
+	return g
+}
+
+// buildFronts shares the fronts whose address stays, hands over the addresses
+// that stay under another name or with another kind of front, and opens the
+// rest.
+func (e *Engine) buildFronts(g *generation, before map[string]*front, failed *snapshot.Partial) {
+	free := map[string]*front{} // by address: what is open and not kept
+	for _, f := range before {
+		free[f.place()] = f
+	}
+	var other []*snapshot.Listener
+	for _, l := range g.snapshot.Listeners {
+		running := before[l.Spec.Name]
+		if running == nil || !running.keeps(l) {
+			other = append(other, l)
+			continue
 		}
-		if f != nil {
-			g.fronts[l.Spec.Name] = f
+		if err := running.update(l); err != nil {
+			failed.Add("listener", l.Spec.Name, l.Spec.Pos, err)
+		}
+		delete(free, running.place())
+		g.fronts[l.Spec.Name] = running
+	}
+	var moved []*snapshot.Listener
+	for _, l := range other {
+		heir := free[placeOf(l)]
+		if heir == nil {
+			moved = append(moved, l)
+			continue
+		}
+		f, err := e.newFront(l)
+		if err != nil {
+			failed.Add("listener", l.Spec.Name, l.Spec.Pos, err)
+			continue // the address stays free for its last owner
+		}
+		f.heirOf = heir
+		delete(free, placeOf(l))
+		g.fronts[l.Spec.Name] = f
+	}
+	for _, l := range moved {
+		f, err := e.openFront(l)
+		if err != nil {
+			failed.Add("listener", l.Spec.Name, l.Spec.At("address"), err)
+			continue
+		}
+		g.fronts[l.Spec.Name] = f
+	}
+	for _, l := range other {
+		if last := before[l.Spec.Name]; g.fronts[l.Spec.Name] == nil && last != nil && free[last.place()] == last {
+			g.fronts[l.Spec.Name] = last
 		}
 	}
-	return g, errors.Join(failed...)
 }
 
 // swap puts next in the place of before.
 func (e *Engine) swap(next, before *generation) {
 	for _, f := range next.fronts {
+		f.inherit()
 		f.route(next)
 	}
 	e.running.Store(next)
@@ -286,13 +341,20 @@ func (e *Engine) spawn(work func()) {
 func (e *Engine) applyRecorder(s *snapshot.Snapshot) error {
 	cfg := record.Config{AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Log: e.log}
 	if e.recorder != nil {
-		return e.recorder.Apply(cfg)
+		err := e.recorder.Apply(cfg)
+		if err == nil {
+			e.accessLog = s.AccessLog
+			return nil
+		}
+		// Redaction and budgets are taken over all the same.
+		cfg.AccessLog = e.accessLog
+		return errors.Join(err, e.recorder.Apply(cfg))
 	}
 	recorder, err := record.New(cfg)
 	if err != nil {
 		return err
 	}
-	e.recorder = recorder
+	e.recorder, e.accessLog = recorder, s.AccessLog
 	e.register()
 	return nil
 }

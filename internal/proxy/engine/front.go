@@ -26,9 +26,12 @@ import (
 // replaced in place.
 type front struct {
 	engine *Engine
-	ln     *listener.Listener
-	tls    *tlsedge.Server // nil: in the clear
+	ln     *listener.Listener // nil until the front inherits it
+	heirOf *front             // whose address it gets when its generation begins; nil: it opened its own
+	tls    *tlsedge.Server    // nil: in the clear
 	router *route.Router
+
+	inherited bool // another front has the address now; guarded by Engine.apply
 
 	// server serves connections accepted from now on. It is replaced when
 	// limits change; the connections of the old one end one by one, each with
@@ -53,24 +56,18 @@ type server struct {
 	entry  *entry.Stage
 }
 
-// shareFront is the running front of l, brought up to date, or a new one. With
-// an error, the front (when not nil) serves on as it did.
-func (e *Engine) shareFront(l *snapshot.Listener, running *front) (*front, error) {
-	if running == nil || !running.keeps(l) {
-		return e.openFront(l)
-	}
-	if err := running.update(l); err != nil {
-		return running, fmt.Errorf("listener %s keeps what it had: %w", l.Spec.Name, err)
-	}
-	return running, nil
-}
-
 // keeps tells whether the address and the presence of TLS stay the same.
 func (f *front) keeps(l *snapshot.Listener) bool {
 	return f.spec.Network == l.Network && f.spec.Address == l.Address && (f.tls != nil) == (l.TLS != nil)
 }
 
-func (e *Engine) openFront(l *snapshot.Listener) (*front, error) {
+// place is the address as written, whoever has it.
+func (f *front) place() string { return placeOf(f.spec) }
+
+func placeOf(l *snapshot.Listener) string { return l.Network + " " + l.Address }
+
+// newFront makes a front without an address: it inherits one.
+func (e *Engine) newFront(l *snapshot.Listener) (*front, error) {
 	f := &front{engine: e, spec: l, router: route.NewRouter(route.Build(nil))}
 	if l.TLS != nil {
 		server, err := tlsedge.NewServer(f.tlsConfig(l))
@@ -80,17 +77,37 @@ func (e *Engine) openFront(l *snapshot.Listener) (*front, error) {
 		f.tls = server
 	}
 	f.server.Store(f.newServer(l))
-	ln, err := listener.Open(listener.Config{
-		Name: l.Spec.Name, Network: l.Network, Address: l.Address,
-		MaxConnections: l.Spec.Limits.MaxConnections, MaxPerClient: l.Spec.Limits.MaxConnectionsPerClient,
-		IDs: &e.connIDs, Log: e.log,
-	})
+	f.ctx, f.cut = context.WithCancel(e.ctx)
+	return f, nil
+}
+
+func (e *Engine) openFront(l *snapshot.Listener) (*front, error) {
+	f, err := e.newFront(l)
 	if err != nil {
 		return nil, err
 	}
-	f.ln = ln
-	f.ctx, f.cut = context.WithCancel(e.ctx)
+	if f.ln, err = listener.Open(f.listenerConfig()); err != nil {
+		f.cut()
+		return nil, err
+	}
 	return f, nil
+}
+
+func (f *front) listenerConfig() listener.Config {
+	l := f.spec
+	return listener.Config{
+		Name: l.Spec.Name, Network: l.Network, Address: l.Address,
+		MaxConnections: l.Spec.Limits.MaxConnections, MaxPerClient: l.Spec.Limits.MaxConnectionsPerClient,
+		IDs: &f.engine.connIDs, Log: f.engine.log,
+	}
+}
+
+// inherit takes the open address of the front that had it.
+func (f *front) inherit() {
+	if f.heirOf != nil {
+		f.ln = f.heirOf.ln.HandOver(f.listenerConfig())
+		f.heirOf.inherited, f.heirOf = true, nil
+	}
 }
 
 // update takes over what changed, part by part: certificates without touching
@@ -219,11 +236,17 @@ func (f *front) handle(nc net.Conn, facts *stream.Conn) {
 	f.server.Load().codec.Serve(ctx, nc, facts)
 }
 
-// stop closes the address; connections are told to end.
+// stop closes the address; connections are told to end. When the address lives
+// on, idle ones are told with their next answer: for their clients nothing
+// ended, so a request may be on its way.
 func (f *front) stop() {
 	f.ln.Stop()
 	for _, s := range f.servers() {
-		s.codec.Drain()
+		if f.inherited {
+			s.codec.Retire()
+		} else {
+			s.codec.Drain()
+		}
 	}
 }
 
