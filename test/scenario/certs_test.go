@@ -1,45 +1,28 @@
 package scenario
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
+
+	"github.com/weirproxy/weir/test/testcert"
 )
 
 // authority signs the leaves of one case.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
+type authority struct{ *testcert.Pair }
 
 func newAuthority(dir, name string) (*authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	own, err := testcert.Issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(90 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &authority{cert, key}, writePEM(filepath.Join(dir, name+".pem"), "CERTIFICATE", der)
+	return &authority{own}, os.WriteFile(filepath.Join(dir, name+".pem"), own.CertPEM(), 0o600)
 }
 
 // leaf writes NAME.crt and NAME.key for what stands behind "=", by default the
@@ -50,8 +33,7 @@ func (a *authority) leaf(dir, what string) error {
 		sans = name
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(60 * 24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, san := range strings.Split(sans, ",") {
@@ -61,31 +43,14 @@ func (a *authority) leaf(dir, what string) error {
 		}
 		template.DNSNames = append(template.DNSNames, san)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, err := testcert.Issue(template, a.Pair)
 	if err != nil {
 		return err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".crt"), pair.CertPEM(), 0o600); err != nil {
 		return err
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	if err := writePEM(filepath.Join(dir, name+".crt"), "CERTIFICATE", der); err != nil {
-		return err
-	}
-	return writePEM(filepath.Join(dir, name+".key"), "PRIVATE KEY", secret)
-}
-
-func serial() *big.Int {
-	n, _ := rand.Int(rand.Reader, big.NewInt(1<<62)) // the reader of package rand does not fail
-	return n
-}
-
-func writePEM(path, kind string, der []byte) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+	return os.WriteFile(filepath.Join(dir, name+".key"), pair.KeyPEM(), 0o600)
 }
 
 // clientTLS trusts ca.pem and shows the leaf, if there is one.

@@ -14,6 +14,7 @@ type world struct {
 	words       *words
 	playing     map[string]player // upstreams, and clients in the background
 	weir        *process
+	panics      bool // the case makes weir panic
 	authorities map[string]*authority
 }
 

@@ -19,9 +19,10 @@
 //	certs [-ca NAME] LEAF[=SAN,...]...
 //	                           certificates: NAME.pem (ca.pem), LEAF.crt, LEAF.key
 //	start ARGS...              starts weir and waits until it serves
-//	signal NAME                sends HUP, USR1 or TERM to it
+//	signal NAME                sends HUP, USR1, TERM, INT or KILL to it ($PID)
 //	logged TEXT                waits until its operational log has TEXT
-//	address LISTENER           waits for its address: $LISTENER_ADDR
+//	address LISTENER           waits for its address, or that of admin: $LISTENER_ADDR
+//	panics                     says that the case makes weir panic, by the filter faulty
 //	ended CODE                 wants its end with that exit code; what it wrote
 //	                           is in out.txt and err.txt then
 //	stop                       sends TERM, and wants exit code 0

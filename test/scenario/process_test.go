@@ -70,6 +70,15 @@ func (p *process) waitFor(text string) (rest string, err error) {
 	}
 }
 
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done

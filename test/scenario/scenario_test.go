@@ -14,7 +14,7 @@ import (
 // TestMain makes the test binary be weir when it is started under that name.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"weir": func() { os.Exit(weir.Main("v0-scenario", all.Definitions()...)) },
+		"weir": func() { os.Exit(weir.Main("v0-scenario", append(all.Definitions(), faulty())...)) },
 	})
 }
 
@@ -38,6 +38,6 @@ func commands() map[string]command {
 		"upstream": cmdUpstream, "client": cmdClient, "refused": cmdRefused, "finished": cmdFinished,
 		"await": cmdAwait, "reach": cmdReach, "certs": cmdCerts,
 		"start": cmdStart, "signal": cmdSignal, "logged": cmdLogged, "address": cmdAddress, "ended": cmdEnded, "stop": cmdStop,
-		"exits": cmdExits, "get": cmdGet, "admin": cmdAdmin, "json": cmdJSON, "absent": cmdAbsent,
+		"exits": cmdExits, "panics": cmdPanics, "get": cmdGet, "admin": cmdAdmin, "json": cmdJSON, "absent": cmdAbsent,
 	}
 }

@@ -15,10 +15,11 @@ import (
 
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
-	usage(ts, neg || w.weir != nil, "start ARGS..., once per case")
+	usage(ts, neg || w.weir != nil && !w.weir.ended(), "start ARGS...; one at a time")
 	p, err := startProcess(ts.Getenv("PATH"), ts.MkAbs("."), args)
 	ts.Check(err)
 	w.weir = p
+	ts.Setenv("PID", strconv.Itoa(p.cmd.Process.Pid))
 	if _, err := p.waitFor("serving"); err != nil {
 		ts.Fatalf("%v\n%s", err, p.log.String())
 	}
@@ -33,8 +34,8 @@ func running(ts *testscript.TestScript) *process {
 }
 
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "TERM": syscall.SIGTERM}
-	usage(ts, neg || len(args) != 1 || signals[args[0]] == 0, "signal HUP|USR1|TERM")
+	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	usage(ts, neg || len(args) != 1 || signals[args[0]] == 0, "signal HUP|USR1|TERM|INT|KILL")
 	ts.Check(running(ts).cmd.Process.Signal(signals[args[0]]))
 }
 
@@ -55,6 +56,9 @@ func cmdAddress(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg || len(args) != 1, "address LISTENER")
 	all := running(ts).log.String()
 	mark := "listener=" + args[0] + " address="
+	if args[0] == "admin" {
+		mark = "\"admin pages\" address="
+	}
 	_, rest, found := strings.Cut(all, mark)
 	if !found {
 		rest = waitFor(ts, mark)
@@ -77,11 +81,14 @@ func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
 	if code := p.cmd.ProcessState.ExitCode(); strconv.Itoa(code) != args[0] {
 		ts.Fatalf("weir ended with exit code %d\n%s", code, said)
 	}
-	for _, bad := range []string{"panic", "DATA RACE"} {
-		if strings.Contains(said, bad) {
-			ts.Fatalf("weir said %q\n%s", bad, said)
-		}
+	if strings.Contains(said, "DATA RACE") || strings.Contains(said, "panic") != worldOf(ts).panics {
+		ts.Fatalf("a race, a panic, or none although the case makes one\n%s", said)
 	}
+}
+
+func cmdPanics(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg || len(args) != 0, "panics")
+	worldOf(ts).panics = true
 }
 
 func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
