@@ -14,25 +14,22 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/weirproxy/weir/test/testcert"
 )
 
 // selfSign makes a certificate for key with its own key.
 func selfSign(t *testing.T, key crypto.Signer, change func(*x509.Certificate)) *x509.Certificate {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a"}, NotAfter: time.Unix(1<<32, 0)}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "a"}}
 	if change != nil {
 		change(template)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	pair, err := testcert.Sign(template, key, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
+	return pair.Leaf
 }
 
 func ecKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {

@@ -1,33 +1,22 @@
 package examples
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/weirproxy/weir/test/testcert"
 )
 
 // authority is every certificate that the examples and the documentation name,
 // by the name of its file.
-type authority map[string]*pair
-
-type pair struct {
-	leaf *x509.Certificate
-	key  *ecdsa.PrivateKey
-	cert []byte // PEM
-	pem  []byte // of the key
-}
+type authority map[string]*testcert.Pair
 
 var issued = sync.OnceValues(issue)
 
@@ -62,15 +51,9 @@ func issue() (authority, error) {
 	return a, nil
 }
 
-func newPair(name, san string, by *pair) (*pair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
+func newPair(name, san string, by *testcert.Pair) (*testcert.Pair, error) {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
-		BasicConstraintsValid: true, IsCA: by == nil,
+		Subject: pkix.Name{CommonName: name}, BasicConstraintsValid: true, IsCA: by == nil,
 	}
 	for _, entry := range strings.Split(san, ",") {
 		switch kind, value, _ := strings.Cut(entry, ":"); kind {
@@ -84,37 +67,20 @@ func newPair(name, san string, by *pair) (*pair, error) {
 			template.URIs = append(template.URIs, uri)
 		}
 	}
-	p := &pair{key: key}
-	parent, signer := template, key
-	if by != nil {
-		parent, signer = by.leaf, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		return nil, err
-	}
-	if p.leaf, err = x509.ParseCertificate(der); err != nil {
-		return nil, err
-	}
-	text, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	p.cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	p.pem = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})
-	return p, nil
+	return testcert.Issue(template, by)
 }
 
 func (a authority) pool(names ...string) *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, name := range names {
-		pool.AddCert(a[name].leaf)
+		pool.AddCert(a[name].Leaf)
 	}
 	return pool
 }
 
 func (a authority) tls(name string) *tls.Certificate {
-	return &tls.Certificate{Certificate: [][]byte{a[name].leaf.Raw}, PrivateKey: a[name].key, Leaf: a[name].leaf}
+	pair := a[name].TLS()
+	return &pair
 }
 
 // folder is a new folder with certs/ in it. Its path is short: Unix sockets are
@@ -131,7 +97,7 @@ func folder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for name, p := range pki(t) {
-		for file, content := range map[string][]byte{name + ".crt": p.cert, name + ".key": p.pem} {
+		for file, content := range map[string][]byte{name + ".crt": p.CertPEM(), name + ".key": p.KeyPEM()} {
 			if err := os.WriteFile(filepath.Join(certs, file), content, 0o600); err != nil {
 				t.Fatal(err)
 			}

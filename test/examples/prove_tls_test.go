@@ -31,8 +31,8 @@ func proveRotation(t *testing.T, x *running) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.roots.AddCert(next.leaf)
-	for file, content := range map[string][]byte{"site.crt": next.cert, "site.key": next.pem} {
+	x.roots.AddCert(next.Leaf)
+	for file, content := range map[string][]byte{"site.crt": next.CertPEM(), "site.key": next.KeyPEM()} {
 		if err := os.WriteFile(filepath.Join(x.dir, "certs", file), content, 0o600); err != nil {
 			t.Fatal(err)
 		}

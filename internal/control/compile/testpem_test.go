@@ -1,19 +1,17 @@
 package compile
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/weirproxy/weir/test/testcert"
 )
 
 func writeFile(name string, content []byte) error { return os.WriteFile(name, content, 0o644) }
@@ -29,10 +27,9 @@ var testPEM = sync.OnceValue(func() map[string][]byte {
 		"locked.key":  pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1}}),
 		"nothing.key": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}),
 	}
-	authority, authorityKey := issue(request{name: "Test CA", ca: true}, nil, nil)
-	files["ca.pem"] = authority
-	files["ca.der"] = decode(authority)
-	files["oldca.pem"], _ = issue(request{name: "Old CA", ca: true, from: -20 * day, until: -day}, nil, nil)
+	authority := issue(request{name: "Test CA", ca: true}, nil)
+	files["ca.pem"], files["ca.der"] = authority.CertPEM(), authority.Leaf.Raw
+	files["oldca.pem"] = issue(request{name: "Old CA", ca: true, from: -20 * day, until: -day}, nil).CertPEM()
 	for name, r := range map[string]request{
 		"site":     {hosts: []string{"site.example.com", "*.apps.example.com"}},
 		"expired":  {hosts: []string{"site.example.com"}, from: -90 * day, until: -day},
@@ -45,8 +42,8 @@ var testPEM = sync.OnceValue(func() map[string][]byte {
 		"nameless": {name: "site.example.com"},
 		"address":  {ips: []net.IP{net.IPv4(10, 0, 0, 1)}},
 	} {
-		cert, key := issue(r, authority, authorityKey)
-		files[name+".crt"], files[name+".key"] = cert, keyPEM(key)
+		pair := issue(r, authority)
+		files[name+".crt"], files[name+".key"] = pair.CertPEM(), pair.KeyPEM()
 	}
 	files["chain.crt"] = append(append([]byte{}, files["site.crt"]...), files["ca.pem"]...)
 	files["reversed.crt"] = append(append([]byte{}, files["ca.pem"]...), files["site.crt"]...)
@@ -66,42 +63,24 @@ type request struct {
 }
 
 // issue makes a certificate, signed by itself when there is no issuer.
-func issue(r request, issuer []byte, issuerKey crypto.Signer) ([]byte, crypto.Signer) {
+func issue(r request, issuer *testcert.Pair) *testcert.Pair {
 	if r.until == 0 {
 		r.from, r.until = -30*day, 60*day
 	}
-	var key crypto.Signer
-	var err error
-	if r.rsaBits > 0 {
-		key, err = rsa.GenerateKey(rand.Reader, r.rsaBits)
-	} else {
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	}
-	must(err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: r.name}, DNSNames: r.hosts, IPAddresses: r.ips,
+		Subject: pkix.Name{CommonName: r.name}, DNSNames: r.hosts, IPAddresses: r.ips,
 		NotBefore: now.Add(r.from), NotAfter: now.Add(r.until), IsCA: r.ca, BasicConstraintsValid: true,
 	}
-	parent, signer := template, key
-	if issuer != nil {
-		parent, err = x509.ParseCertificate(decode(issuer))
+	if r.rsaBits == 0 {
+		pair, err := testcert.Issue(template, issuer)
 		must(err)
-		signer = issuerKey
+		return pair
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	key, err := rsa.GenerateKey(rand.Reader, r.rsaBits)
 	must(err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key
-}
-
-func decode(content []byte) []byte {
-	block, _ := pem.Decode(content)
-	return block.Bytes
-}
-
-func keyPEM(key crypto.Signer) []byte {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	pair, err := testcert.Sign(template, key, issuer)
 	must(err)
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return pair
 }
 
 func must(err error) {

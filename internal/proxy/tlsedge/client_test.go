@@ -113,7 +113,7 @@ func TestEndpointsThatAreNotWhoTheyShouldBe(t *testing.T) {
 				tt.ca = ca
 			}
 			c := newClient(t, config.ClusterTLS{SANs: tt.sans, CA: &config.Secret{File: "ca.pem"}}, &snapshot.ClusterTLS{CA: tt.ca.bundle()})
-			server := &tls.Config{Certificates: []tls.Certificate{tt.cert.tls()}}
+			server := &tls.Config{Certificates: []tls.Certificate{tt.cert.TLS()}}
 			if tt.min != 0 {
 				server.MinVersion, server.MaxVersion = tt.min, tls.VersionTLS11
 			}
@@ -163,7 +163,7 @@ func TestEndpointsThatAreWhoTheyShouldBe(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newClient(t, tt.spec, &snapshot.ClusterTLS{CA: ca.bundle()})
-			_, seen, err := endpoint(t, c, tt.host, &tls.Config{Certificates: []tls.Certificate{tt.cert.tls()}, NextProtos: []string{"h2", "http/1.1"}})
+			_, seen, err := endpoint(t, c, tt.host, &tls.Config{Certificates: []tls.Certificate{tt.cert.TLS()}, NextProtos: []string{"h2", "http/1.1"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,10 +184,10 @@ func address(text string) func(*x509.Certificate) {
 
 func TestClientCertificate(t *testing.T) {
 	ca := newAuthority(t, "ca")
-	own := ca.issue([]string{"weir.example"}).material(t)
+	own := ca.issue([]string{"weir.example"}).material()
 	c := newClient(t, config.ClusterTLS{}, &snapshot.ClusterTLS{CA: ca.bundle(), Cert: &own})
 	server := &tls.Config{
-		Certificates: []tls.Certificate{ca.issue([]string{"api.example"}).tls()},
+		Certificates: []tls.Certificate{ca.issue([]string{"api.example"}).TLS()},
 		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: ca.pool, MaxVersion: tls.VersionTLS12,
 	}
 	_, seen, err := endpoint(t, c, "api.example", server)
@@ -263,7 +263,7 @@ func TestSlowEndpoint(t *testing.T) {
 // with under that name.
 func TestClientResumption(t *testing.T) {
 	ca := newAuthority(t, "ca")
-	server := &tls.Config{Certificates: []tls.Certificate{ca.issue([]string{"api.example"}).tls()}}
+	server := &tls.Config{Certificates: []tls.Certificate{ca.issue([]string{"api.example"}).TLS()}}
 	for _, sans := range [][]string{nil, {"api.example"}} {
 		spec := config.ClusterTLS{SANs: sans}
 		c := newClient(t, spec, &snapshot.ClusterTLS{CA: ca.bundle()})
@@ -283,8 +283,8 @@ func TestClientResumption(t *testing.T) {
 
 func TestBadClientConfigIsRefused(t *testing.T) {
 	ca := newAuthority(t, "ca")
-	mismatch := ca.issue(nil).material(t)
-	mismatch.Key = ca.issue(nil).material(t).Key
+	mismatch := ca.issue(nil).material()
+	mismatch.Key = ca.issue(nil).material().Key
 	for _, tt := range []struct {
 		name     string
 		spec     config.ClusterTLS

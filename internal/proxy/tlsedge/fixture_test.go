@@ -3,16 +3,11 @@ package tlsedge
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"testing"
 	"time"
@@ -23,15 +18,15 @@ import (
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
+	"github.com/weirproxy/weir/test/testcert"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // authority is a CA of a test.
 type authority struct {
+	*testcert.Pair
 	t    testing.TB
-	cert *x509.Certificate
-	key  crypto.Signer
 	pool *x509.CertPool
 }
 
@@ -44,91 +39,62 @@ var (
 func newAuthority(t testing.TB, name string, change ...func(*x509.Certificate)) *authority {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: validFrom, NotAfter: validTo,
+		Subject: pkix.Name{CommonName: name}, NotBefore: validFrom, NotAfter: validTo,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	for _, c := range change {
 		c(template)
 	}
-	a := &authority{t: t, key: newKey(t)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
+	own, err := testcert.Issue(template, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.pool = x509.NewCertPool()
-	a.pool.AddCert(a.cert)
+	a := &authority{Pair: own, t: t, pool: x509.NewCertPool()}
+	a.pool.AddCert(own.Leaf)
 	return a
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 func (a *authority) bundle() snapshot.Material {
-	return snapshot.NewMaterial(pemOf("CERTIFICATE", a.cert.Raw))
-}
-
-func pemOf(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	return snapshot.NewMaterial(a.CertPEM())
 }
 
 // pair is a certificate with its key.
-type pair struct {
-	der  []byte
-	key  crypto.Signer
-	leaf *x509.Certificate
-}
+type pair struct{ *testcert.Pair }
 
 // issue makes a certificate for DNS names; change, if any, changes the
 // template before it is signed.
 func (a *authority) issue(names []string, change ...func(*x509.Certificate)) *pair {
 	a.t.Helper()
-	return a.issueFor(newKey(a.t), names, change...)
+	own, err := testcert.Issue(leaf(names, change), a.Pair)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return &pair{own}
 }
 
 func (a *authority) issueFor(key crypto.Signer, names []string, change ...func(*x509.Certificate)) *pair {
 	a.t.Helper()
+	own, err := testcert.Sign(leaf(names, change), key, a.Pair)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return &pair{own}
+}
+
+func leaf(names []string, change []func(*x509.Certificate)) *x509.Certificate {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, DNSNames: names, NotBefore: validFrom, NotAfter: validTo,
+		Subject: pkix.Name{CommonName: "leaf"}, DNSNames: names, NotBefore: validFrom, NotAfter: validTo,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, c := range change {
 		c(template)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return &pair{der: der, key: key, leaf: leaf}
+	return template
 }
 
-func (p *pair) material(t testing.TB) snapshot.KeyPair {
-	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(p.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return snapshot.KeyPair{
-		Chain: snapshot.NewMaterial(pemOf("CERTIFICATE", p.der)),
-		Key:   snapshot.NewMaterial(pemOf("PRIVATE KEY", key)),
-	}
-}
-
-func (p *pair) tls() tls.Certificate {
-	return tls.Certificate{Certificate: [][]byte{p.der}, PrivateKey: p.key}
+func (p *pair) material() snapshot.KeyPair {
+	return snapshot.KeyPair{Chain: snapshot.NewMaterial(p.CertPEM()), Key: snapshot.NewMaterial(p.KeyPEM())}
 }
 
 // site is a server configuration of a test.
@@ -136,10 +102,10 @@ type site struct {
 	Config
 }
 
-func newSite(t testing.TB, pairs ...*pair) *site {
+func newSite(pairs ...*pair) *site {
 	material := &snapshot.ListenerTLS{}
 	for _, p := range pairs {
-		material.Certificates = append(material.Certificates, p.material(t))
+		material.Certificates = append(material.Certificates, p.material())
 	}
 	phases := &stream.PhaseLimits{}
 	phases[stream.PhaseHandshake].Ceiling = 10 * time.Second

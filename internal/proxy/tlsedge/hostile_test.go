@@ -58,7 +58,7 @@ func (p *inPieces) Write(b []byte) (int, error) {
 func TestFragmentedHello(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	named := ca.issue([]string{"api.example.com"})
-	server := newSite(t, ca.issue([]string{"default.example"}), named).clients("require", ca).server(t)
+	server := newSite(ca.issue([]string{"default.example"}), named).clients("require", ca).server(t)
 	for _, records := range []bool{false, true} {
 		for _, n := range []int{1, 7, 100} {
 			cut := func(nc net.Conn) net.Conn { return &inPieces{Conn: nc, n: n, records: records} }
@@ -66,13 +66,13 @@ func TestFragmentedHello(t *testing.T) {
 			if out := meetOver(t, server, client, cut); out.serverErr == nil {
 				t.Errorf("%d bytes, records %v: came in without a certificate", n, records)
 			}
-			client.Certificates = []tls.Certificate{ca.issue(nil).tls()}
+			client.Certificates = []tls.Certificate{ca.issue(nil).TLS()}
 			out := meetOver(t, server, client, cut)
 			if out.serverErr != nil || out.clientErr != nil {
 				t.Errorf("%d bytes, records %v: %v, %v", n, records, out.serverErr, out.clientErr)
 				continue
 			}
-			if !out.client.PeerCertificates[0].Equal(named.leaf) || out.facts.ServerName != "api.example.com" || out.facts.Client == nil {
+			if !out.client.PeerCertificates[0].Equal(named.Leaf) || out.facts.ServerName != "api.example.com" || out.facts.Client == nil {
 				t.Errorf("%d bytes, records %v: facts are %+v", n, records, out.facts)
 			}
 		}
@@ -85,7 +85,7 @@ func TestHugeClientKey(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	huge := ca.issueFor(newHugeRSA(16384), nil)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		server := newSite(t, ca.issue([]string{"a.example"})).clients("require", ca).server(t)
+		server := newSite(ca.issue([]string{"a.example"})).clients("require", ca).server(t)
 		client := &tls.Config{ServerName: "a.example", RootCAs: ca.pool, MaxVersion: version}
 		showing(huge)(client)
 		wantReason(t, server, meet(t, server, client).serverErr, BadClientCertificate)
@@ -99,7 +99,7 @@ func TestExcludedSubtree(t *testing.T) {
 		name string
 		good bool
 	}{{"user.example", true}, {"x.admin.example", false}, {"X.ADMIN.example", false}} {
-		server := newSite(t, newAuthority(t, "own").issue([]string{"a.example"})).clients("require", ca).server(t)
+		server := newSite(newAuthority(t, "own").issue([]string{"a.example"})).clients("require", ca).server(t)
 		client := &tls.Config{ServerName: "a.example", InsecureSkipVerify: true}
 		showing(ca.issue([]string{tt.name}))(client)
 		out := meet(t, server, client)
@@ -148,7 +148,7 @@ func (k *keyUpdates) next() []byte {
 // after a few (CVE-2026-32283, CVE-2026-56862).
 func TestKeyUpdateFlood(t *testing.T) {
 	ca := newAuthority(t, "ca")
-	server := newSite(t, ca.issue([]string{"a.example"})).server(t)
+	server := newSite(ca.issue([]string{"a.example"})).server(t)
 	near, far := connect(t)
 	defer near.Close()
 	ended := make(chan error, 1)
@@ -199,7 +199,7 @@ func trafficSecret(t *testing.T, log string) []byte {
 // FuzzHello: no bytes of a client end in anything but a counted failure.
 func FuzzHello(f *testing.F) {
 	ca := newAuthority(f, "ca")
-	site := newSite(f, ca.issue([]string{"a.example"})).clients("require", ca)
+	site := newSite(ca.issue([]string{"a.example"})).clients("require", ca)
 	server := site.server(f)
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Add([]byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"))

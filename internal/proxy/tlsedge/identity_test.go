@@ -25,8 +25,8 @@ func TestIdentity(t *testing.T) {
 		c.IPAddresses = []net.IP{net.ParseIP("192.0.2.7"), net.ParseIP("2001:db8::7")}
 	})
 	for _, mode := range []string{"off", "optional", "require"} {
-		server := newSite(t, ca.issue([]string{"api.example.com"})).clients(mode, ca).server(t)
-		out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool, Certificates: []tls.Certificate{client.tls()}})
+		server := newSite(ca.issue([]string{"api.example.com"})).clients(mode, ca).server(t)
+		out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool, Certificates: []tls.Certificate{client.TLS()}})
 		if out.serverErr != nil || out.clientErr != nil {
 			t.Fatal(out.serverErr, out.clientErr)
 		}
@@ -47,7 +47,7 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%s: identity is %+v", mode, id)
 		}
 	}
-	server := newSite(t, ca.issue([]string{"api.example.com"})).clients("optional", ca).server(t)
+	server := newSite(ca.issue([]string{"api.example.com"})).clients("optional", ca).server(t)
 	if out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool}); out.serverErr != nil || out.facts.Client != nil {
 		t.Errorf("optional without a certificate: %v, %+v", out.serverErr, out.facts)
 	}
@@ -119,8 +119,8 @@ func TestNamesWithControlBytes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, mode := range []string{"optional", "require"} {
-				server := newSite(t, ca.issue([]string{"api.example.com"})).clients(mode, ca).server(t)
-				out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool, Certificates: []tls.Certificate{ca.issue(nil, change).tls()}})
+				server := newSite(ca.issue([]string{"api.example.com"})).clients(mode, ca).server(t)
+				out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool, Certificates: []tls.Certificate{ca.issue(nil, change).TLS()}})
 				wantReason(t, server, out.serverErr, BadClientCertificate)
 				if out.facts != nil {
 					t.Error("there are facts of a refused handshake")

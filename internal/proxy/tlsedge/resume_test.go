@@ -22,33 +22,33 @@ func TestResumption(t *testing.T) {
 		resumed bool
 		refused Reason // when not 0
 	}{
-		{name: "nothing changed", before: func() *site { return newSite(t, a, b).clients("require", ca) }, sni: "a.example", resumed: true},
-		{name: "no client certificates", before: func() *site { return newSite(t, a, b) }, sni: "a.example", resumed: true},
-		{name: "another name of the same certificate", before: func() *site { return newSite(t, a, b).clients("require", ca) }, sni: "a2.example", resumed: true},
-		{name: "a name of another certificate", before: func() *site { return newSite(t, a, b).clients("require", ca) }, sni: "b.example"},
+		{name: "nothing changed", before: func() *site { return newSite(a, b).clients("require", ca) }, sni: "a.example", resumed: true},
+		{name: "no client certificates", before: func() *site { return newSite(a, b) }, sni: "a.example", resumed: true},
+		{name: "another name of the same certificate", before: func() *site { return newSite(a, b).clients("require", ca) }, sni: "a2.example", resumed: true},
+		{name: "a name of another certificate", before: func() *site { return newSite(a, b).clients("require", ca) }, sni: "b.example"},
 		{
-			name: "a change that is not about trust", before: func() *site { return newSite(t, a, b) },
-			after: func() *site { s := newSite(t, a, b); s.Spec.MaxHandshakes = 7; return s }, sni: "a.example", resumed: true,
+			name: "a change that is not about trust", before: func() *site { return newSite(a, b) },
+			after: func() *site { s := newSite(a, b); s.Spec.MaxHandshakes = 7; return s }, sni: "a.example", resumed: true,
 		},
 		{
-			name: "certificate rotated", before: func() *site { return newSite(t, a, b).clients("require", ca) },
-			after: func() *site { return newSite(t, next, b).clients("require", ca) }, sni: "a.example",
+			name: "certificate rotated", before: func() *site { return newSite(a, b).clients("require", ca) },
+			after: func() *site { return newSite(next, b).clients("require", ca) }, sni: "a.example",
 		},
 		{
-			name: "CA rotated", before: func() *site { return newSite(t, a, b).clients("require", ca) },
-			after: func() *site { return newSite(t, a, b).clients("require", other) }, sni: "a.example", refused: BadClientCertificate,
+			name: "CA rotated", before: func() *site { return newSite(a, b).clients("require", ca) },
+			after: func() *site { return newSite(a, b).clients("require", other) }, sni: "a.example", refused: BadClientCertificate,
 		},
 		{
-			name: "CA rotated, optional", before: func() *site { return newSite(t, a, b).clients("optional", ca) },
-			after: func() *site { return newSite(t, a, b).clients("optional", other) }, sni: "a.example", refused: BadClientCertificate,
+			name: "CA rotated, optional", before: func() *site { return newSite(a, b).clients("optional", ca) },
+			after: func() *site { return newSite(a, b).clients("optional", other) }, sni: "a.example", refused: BadClientCertificate,
 		},
 		{
-			name: "from optional to require", before: func() *site { return newSite(t, a, b).clients("optional", ca) },
-			after: func() *site { return newSite(t, a, b).clients("require", ca) }, sni: "a.example",
+			name: "from optional to require", before: func() *site { return newSite(a, b).clients("optional", ca) },
+			after: func() *site { return newSite(a, b).clients("require", ca) }, sni: "a.example",
 		},
 		{
-			name: "from off to optional", before: func() *site { return newSite(t, a, b) },
-			after: func() *site { return newSite(t, a, b).clients("optional", ca) }, sni: "a.example",
+			name: "from off to optional", before: func() *site { return newSite(a, b) },
+			after: func() *site { return newSite(a, b).clients("optional", ca) }, sni: "a.example",
 		},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -107,12 +107,12 @@ func TestWithoutCertificateAfterRequire(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	own := ca.issue([]string{"a.example"})
 	for _, before := range []string{"off", "optional"} {
-		server := newSite(t, own).clients(before, ca).server(t)
+		server := newSite(own).clients(before, ca).server(t)
 		client := &tls.Config{ServerName: "a.example", RootCAs: ca.pool, ClientSessionCache: &oneSession{}}
 		if out := meet(t, server, client); out.serverErr != nil || out.clientErr != nil {
 			t.Fatal(out.serverErr, out.clientErr)
 		}
-		if err := server.Update(newSite(t, own).clients("require", ca).Config); err != nil {
+		if err := server.Update(newSite(own).clients("require", ca).Config); err != nil {
 			t.Fatal(err)
 		}
 		wantReason(t, server, meet(t, server, client).serverErr, NoClientCertificate)
@@ -132,7 +132,7 @@ func TestTicketKeysAge(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ca := newAuthority(t, "ca")
-			server := newSite(t, ca.issue([]string{"a.example"})).server(t)
+			server := newSite(ca.issue([]string{"a.example"})).server(t)
 			client := &tls.Config{ServerName: "a.example", RootCAs: ca.pool, ClientSessionCache: &oneSession{}}
 			if out := meetInBubble(t, server, client); out.serverErr != nil || out.clientErr != nil {
 				t.Fatal(out.serverErr, out.clientErr)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"net"
 	"strings"
@@ -25,7 +26,7 @@ func TestCertificateByName(t *testing.T) {
 		"nested":   ca.issue([]string{"*.deep.example.com"}),
 		"odd":      ca.issue([]string{"a.*.example.org", "f*.example.org"}),
 	}
-	s := newSite(t, byName["default"], byName["exact"], byName["wildcard"], byName["nested"], byName["odd"])
+	s := newSite(byName["default"], byName["exact"], byName["wildcard"], byName["nested"], byName["odd"])
 	for _, refuse := range []bool{false, true} {
 		if refuse {
 			s.Spec.UnknownName = "refuse"
@@ -65,7 +66,7 @@ func TestCertificateByName(t *testing.T) {
 			if tt.want != "" {
 				want = byName[tt.want]
 			}
-			if !out.client.PeerCertificates[0].Equal(want.leaf) {
+			if !out.client.PeerCertificates[0].Equal(want.Leaf) {
 				t.Errorf("%q: got the certificate for %v", tt.sni, out.client.PeerCertificates[0].DNSNames)
 			}
 		}
@@ -74,7 +75,7 @@ func TestCertificateByName(t *testing.T) {
 
 func TestFacts(t *testing.T) {
 	ca := newAuthority(t, "ca")
-	server := newSite(t, ca.issue([]string{"api.example.com"})).server(t)
+	server := newSite(ca.issue([]string{"api.example.com"})).server(t)
 	out := meet(t, server, &tls.Config{ServerName: "API.example.com", RootCAs: ca.pool, NextProtos: []string{"h2", "http/1.1"}})
 	if out.serverErr != nil || out.clientErr != nil {
 		t.Fatal(out.serverErr, out.clientErr)
@@ -97,7 +98,7 @@ func TestRSAAndECDSAForOneName(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	ecdsaPair := ca.issue([]string{"api.example.com"})
 	rsaPair := ca.issueFor(newRSAKey(t), []string{"api.example.com"})
-	server := newSite(t, ecdsaPair, rsaPair).server(t)
+	server := newSite(ecdsaPair, rsaPair).server(t)
 	for suite, want := range map[uint16]*pair{
 		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:   rsaPair,
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: ecdsaPair,
@@ -106,7 +107,7 @@ func TestRSAAndECDSAForOneName(t *testing.T) {
 		if out.serverErr != nil || out.clientErr != nil {
 			t.Fatal(out.serverErr, out.clientErr)
 		}
-		if !out.client.PeerCertificates[0].Equal(want.leaf) {
+		if !out.client.PeerCertificates[0].Equal(want.Leaf) {
 			t.Errorf("suite %s got the other certificate", tls.CipherSuiteName(suite))
 		}
 	}
@@ -141,7 +142,7 @@ func TestFailuresByReason(t *testing.T) {
 		{"client does not trust", nil, func(c *tls.Config) { c.RootCAs = x509.NewCertPool() }, RefusedByClient},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			site := newSite(t, own)
+			site := newSite(own)
 			if tt.site != nil {
 				tt.site(site)
 			}
@@ -165,7 +166,7 @@ func TestFailuresByReason(t *testing.T) {
 func showing(p *pair) func(*tls.Config) {
 	return func(c *tls.Config) {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert := p.tls()
+			cert := p.TLS()
 			return &cert, nil
 		}
 	}
@@ -184,7 +185,7 @@ func TestNotTLSAndClosed(t *testing.T) {
 		{"huge message", "\x16\x03\x01\x00\x04\x01\xff\xff\xff", Other},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := newSite(t, ca.issue([]string{"api.example.com"})).server(t)
+			server := newSite(ca.issue([]string{"api.example.com"})).server(t)
 			near, far := connect(t)
 			defer far.Close()
 			near.Write([]byte(tt.sent))
@@ -199,9 +200,9 @@ func TestNotTLSAndClosed(t *testing.T) {
 func TestBadUpdateKeepsTheOld(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	good, next := ca.issue([]string{"api.example.com"}), ca.issue([]string{"api.example.com"})
-	server := newSite(t, good).clients("require", ca).server(t)
-	mismatch := next.material(t)
-	mismatch.Key = good.material(t).Key
+	server := newSite(good).clients("require", ca).server(t)
+	mismatch := next.material()
+	mismatch.Key = good.material().Key
 	broken := ca.bundle().Reveal()
 	for name, change := range map[string]func(*site){
 		"no certificates": func(s *site) { s.Material.Certificates = nil },
@@ -211,14 +212,14 @@ func TestBadUpdateKeepsTheOld(t *testing.T) {
 		"ca missing":      func(s *site) { s.Material.ClientCA = snapshot.Material{} },
 		"ca garbage":      func(s *site) { s.Material.ClientCA = snapshot.NewMaterial([]byte("nothing")) },
 		"ca second block broken": func(s *site) {
-			s.Material.ClientCA = snapshot.NewMaterial(append(broken[:len(broken):len(broken)], pemOf("CERTIFICATE", []byte("x"))...))
+			s.Material.ClientCA = snapshot.NewMaterial(append(broken[:len(broken):len(broken)], pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})...))
 		},
 		"mode":         func(s *site) { s.Spec.ClientCertificate.Mode = "maybe" },
 		"version":      func(s *site) { s.Spec.MinVersion = "1.1" },
 		"unknown name": func(s *site) { s.Spec.UnknownName = "ignore" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			changed := newSite(t, next).clients("require", ca)
+			changed := newSite(next).clients("require", ca)
 			change(changed)
 			if _, err := NewServer(changed.Config); err == nil {
 				t.Error("a new server takes it")
@@ -227,8 +228,8 @@ func TestBadUpdateKeepsTheOld(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "stay in use") {
 				t.Errorf("error is %v", err)
 			}
-			out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool, Certificates: []tls.Certificate{next.tls()}})
-			if out.serverErr != nil || out.clientErr != nil || !out.client.PeerCertificates[0].Equal(good.leaf) {
+			out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool, Certificates: []tls.Certificate{next.TLS()}})
+			if out.serverErr != nil || out.clientErr != nil || !out.client.PeerCertificates[0].Equal(good.Leaf) {
 				t.Errorf("the old certificate is gone: %v, %v", out.serverErr, out.clientErr)
 			}
 			if out := meet(t, server, &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool}); out.serverErr == nil {
@@ -242,7 +243,7 @@ func TestBadUpdateKeepsTheOld(t *testing.T) {
 func TestRotation(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	first, second := ca.issue([]string{"api.example.com"}), ca.issue([]string{"api.example.com"})
-	site := newSite(t, first)
+	site := newSite(first)
 	server := site.server(t)
 	near, far := connect(t)
 	defer near.Close()
@@ -269,11 +270,11 @@ func TestRotation(t *testing.T) {
 	if err := server.Update(site.Config); err != nil || server.Stats.Updates.Load() != 0 {
 		t.Errorf("the same content: %v, %d updates", err, server.Stats.Updates.Load())
 	}
-	if err := server.Update(newSite(t, second).Config); err != nil || server.Stats.Updates.Load() != 1 {
+	if err := server.Update(newSite(second).Config); err != nil || server.Stats.Updates.Load() != 1 {
 		t.Fatalf("update: %v, %d updates", err, server.Stats.Updates.Load())
 	}
 	ping()
-	if out := meet(t, server, client); out.clientErr != nil || !out.client.PeerCertificates[0].Equal(second.leaf) {
+	if out := meet(t, server, client); out.clientErr != nil || !out.client.PeerCertificates[0].Equal(second.Leaf) {
 		t.Errorf("a new connection gets the old certificate (%v)", out.clientErr)
 	}
 	tc.Close()
@@ -284,7 +285,7 @@ func TestExpiries(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	until := func(at time.Time) func(*x509.Certificate) { return func(c *x509.Certificate) { c.NotAfter = at } }
-	server := newSite(t,
+	server := newSite(
 		ca.issue([]string{"a.example"}, until(now.Add(36*time.Hour))),
 		ca.issue(nil, until(now.Add(-24*time.Hour)))).server(t)
 	got := server.Expiries(now)
@@ -295,7 +296,7 @@ func TestExpiries(t *testing.T) {
 
 func BenchmarkHandshake(b *testing.B) {
 	ca := newAuthority(b, "ca")
-	server := newSite(b, ca.issue([]string{"api.example.com"})).server(b)
+	server := newSite(ca.issue([]string{"api.example.com"})).server(b)
 	for _, resume := range []bool{false, true} {
 		name, client := "full", &tls.Config{ServerName: "api.example.com", RootCAs: ca.pool}
 		if resume {

@@ -50,7 +50,7 @@ func TestEveryStallEnds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ca := newAuthority(t, "ca")
-				server := newSite(t, ca.issue([]string{"a.example"})).server(t)
+				server := newSite(ca.issue([]string{"a.example"})).server(t)
 				hello := helloOf(t, &tls.Config{ServerName: "a.example"})
 				if tt.sends >= 0 {
 					hello = hello[:tt.sends]
@@ -90,7 +90,7 @@ func TestEveryStallEnds(t *testing.T) {
 func TestCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newAuthority(t, "ca")
-		server := newSite(t, ca.issue([]string{"a.example"})).server(t)
+		server := newSite(ca.issue([]string{"a.example"})).server(t)
 		near, far := net.Pipe()
 		defer near.Close()
 		defer far.Close()
@@ -135,7 +135,7 @@ func (a *attempt) end() error {
 func TestMaxHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newAuthority(t, "ca")
-		site := newSite(t, ca.issue([]string{"a.example"}))
+		site := newSite(ca.issue([]string{"a.example"}))
 		site.Spec.MaxHandshakes = 1
 		server := site.server(t)
 		hello := helloOf(t, &tls.Config{ServerName: "a.example"})
