@@ -1,10 +1,10 @@
-//go:build unix
-
-// Package peek looks whether an idle connection is still open, without reading
+// Package peek looks whether a quiet connection is still open, without reading
 // from it and without waiting.
 package peek
 
 import (
+	"errors"
+	"io"
 	"net"
 	"syscall"
 )
@@ -34,10 +34,26 @@ func Quiet(nc net.Conn) bool {
 	}
 	quiet := false
 	err = raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = err == syscall.EAGAIN || err == syscall.EINTR
+		quiet = errors.Is(Look(fd), syscall.EAGAIN)
 		return true // never wait for readability
 	})
 	return err == nil && quiet
+}
+
+// Look looks at what a socket has to read and leaves it there: nil is
+// something, syscall.EAGAIN nothing yet, io.EOF nothing any more.
+func Look(fd uintptr) error {
+	var one [1]byte
+	for {
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			return err
+		case n == 0:
+			return io.EOF
+		}
+		return nil
+	}
 }

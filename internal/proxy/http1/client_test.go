@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirproxy/weir/internal/peek"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -309,8 +310,7 @@ func TestStale(t *testing.T) {
 func waitReadable(t *testing.T, c *Client) {
 	t.Helper()
 	if err := c.src.raw.Read(func(fd uintptr) bool {
-		_, err := peekNow(fd)
-		return !errors.Is(err, syscall.EAGAIN)
+		return !errors.Is(peek.Look(fd), syscall.EAGAIN)
 	}); err != nil {
 		t.Fatal(err)
 	}

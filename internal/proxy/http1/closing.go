@@ -1,10 +1,11 @@
 package http1
 
 import (
-	"io"
+	"errors"
 	"net"
 	"syscall"
 
+	"github.com/weirproxy/weir/internal/peek"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -74,6 +75,6 @@ func (c *serverConn) probe(phase uint8) bool {
 }
 
 func (c *serverConn) peek(fd uintptr) {
-	n, err := peekNow(fd)
-	c.peeked = err == io.EOF || err != nil && err != syscall.EAGAIN && n == 0
+	err := peek.Look(fd)
+	c.peeked = err != nil && !errors.Is(err, syscall.EAGAIN)
 }

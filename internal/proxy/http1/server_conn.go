@@ -169,7 +169,7 @@ func (c *serverConn) next() bool {
 		if done {
 			break
 		}
-		if read == start {
+		if read.Equal(start) {
 			c.enter(stream.PhaseHead)
 		}
 		if err := c.src.fill(); err != nil {
@@ -299,7 +299,7 @@ func (c *serverConn) exchange() bool {
 	resp, sound := c.ask()
 	written := c.respond(resp)
 	resp.Body.Close()
-	c.body.Close()
+	_ = c.body.Close() // never fails
 	c.finish()
 	switch {
 	case !written || !sound || c.ctx.Err() != nil:
@@ -389,7 +389,7 @@ func (c *serverConn) drain() {
 	switch {
 	case !c.occupation.CompareAndSwap(connIdle, connDrained):
 	case c.requests.Load() == 0:
-		c.nc.SetReadDeadline(time.Now().Add(firstRequestGrace))
+		_ = c.nc.SetReadDeadline(time.Now().Add(firstRequestGrace))
 	default:
 		c.poke()
 	}

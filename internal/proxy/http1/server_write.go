@@ -194,41 +194,17 @@ func (c *serverConn) writeWhole(status int, body []byte) bool {
 // writeStream writes the head and a body as it comes.
 func (c *serverConn) writeStream(status int, body stream.Body) bool {
 	w := &c.writer
-	headed := false
-	if b, ok := body.(bufferedBody); !ok || !b.hasBuffered() || pageSize-len(w.out) < 2*reserveChunk {
+	headed := !w.waitsForBody(body)
+	if headed {
 		if !c.writeHead(status, w.out) {
 			return false
 		}
-		headed = true
 		w.out = w.page[:0]
 	}
-	for empty, last := 0, pageSize; ; {
-		if headed && last < slowPiece {
-			c.awaitPiece(body)
-		}
-		n, err := c.readPiece(body)
-		last = n
-		if err != nil && err != io.EOF {
-			return c.cut(stream.AsFault(err), headed)
-		}
-		if n == 0 && err == nil {
-			if empty++; empty > maxEmptyReads {
-				return c.cut(&stream.Fault{Kind: stream.Internal, Cause: errNoProgress}, headed)
-			}
-			continue
-		}
-		empty = 0
-		over := w.kind == knownContent && int64(n) > w.left
-		if over {
-			w.out = w.out[:len(w.out)-n+int(w.left)]
-			n = int(w.left)
-		}
-		w.left -= int64(n)
-		end := err == io.EOF || w.kind == knownContent && w.left == 0
-		if end && w.kind == chunkedContent {
-			if w.out, err = appendLastChunk(w.out, body.Trailer()); err != nil {
-				return c.cut(&stream.Fault{Kind: stream.Internal, Cause: err}, headed)
-			}
+	for slow := false; ; {
+		p, f := c.nextPiece(body, headed, slow)
+		if f != nil {
+			return c.cut(f, headed)
 		}
 		if !c.writeTimed(w.out) {
 			return false
@@ -237,19 +213,72 @@ func (c *serverConn) writeStream(status int, body stream.Body) bool {
 			headed = true
 			c.headWritten(status)
 		}
-		c.req.Exchange.BytesOut += int64(n)
+		c.req.Exchange.BytesOut += int64(p.size)
 		w.out = w.page[:0]
-		if over {
-			return c.cut(&stream.Fault{Kind: stream.Internal, Cause: errBodyLonger}, headed)
+		if p.fault != nil {
+			return c.cut(p.fault, headed)
 		}
-		if end {
-			if w.kind == knownContent && w.left > 0 {
-				return c.cut(&stream.Fault{Kind: stream.ResponseTruncated, Cause: errBodyShorter}, headed)
-			}
+		if p.last {
 			c.req.Exchange.End = time.Now()
 			return true
 		}
+		slow = p.size < slowPiece
 	}
+}
+
+// waitsForBody tells whether the head is written together with the first bytes
+// of the body: these are here, and there is room for them.
+func (w *responseWriter) waitsForBody(body stream.Body) bool {
+	b, ok := body.(bufferedBody)
+	return ok && b.hasBuffered() && pageSize-len(w.out) >= 2*reserveChunk
+}
+
+// piece is what one turn of writeStream writes of a body.
+type piece struct {
+	size  int
+	last  bool
+	fault *stream.Fault // the body does not keep its declared length
+}
+
+// nextPiece reads until there is something to write. With the head written, a
+// slow body is waited for without a page.
+func (c *serverConn) nextPiece(body stream.Body, headed, slow bool) (piece, *stream.Fault) {
+	for range maxEmptyReads + 1 {
+		if slow {
+			c.awaitPiece(body)
+		}
+		n, err := c.readPiece(body)
+		if err != nil && err != io.EOF {
+			return piece{}, stream.AsFault(err)
+		}
+		if n > 0 || err == io.EOF {
+			return c.writer.piece(n, err == io.EOF, body)
+		}
+		slow = headed
+	}
+	return piece{}, &stream.Fault{Kind: stream.Internal, Cause: errNoProgress}
+}
+
+// piece judges the n bytes that readPiece has put out and closes the framing
+// behind the last ones.
+func (w *responseWriter) piece(n int, end bool, body stream.Body) (piece, *stream.Fault) {
+	switch {
+	case w.kind == knownContent && int64(n) > w.left:
+		w.out = w.out[:len(w.out)-n+int(w.left)]
+		return piece{size: int(w.left), fault: &stream.Fault{Kind: stream.Internal, Cause: errBodyLonger}}, nil
+	case w.kind == knownContent:
+		w.left -= int64(n)
+		if end && w.left > 0 {
+			return piece{size: n, fault: &stream.Fault{Kind: stream.ResponseTruncated, Cause: errBodyShorter}}, nil
+		}
+		end = w.left == 0
+	case w.kind == chunkedContent && end:
+		var err error
+		if w.out, err = appendLastChunk(w.out, body.Trailer()); err != nil {
+			return piece{}, &stream.Fault{Kind: stream.Internal, Cause: err}
+		}
+	}
+	return piece{size: n, last: end}, nil
 }
 
 // slowPiece is a piece so small that the next one is waited for without a page.
@@ -264,7 +293,7 @@ func (c *serverConn) awaitPiece(body stream.Body) {
 	w := &c.writer
 	w.release()
 	c.enter(stream.PhaseWait)
-	b.await() // a failure comes again from Read
+	_ = b.await() // a failure comes again from Read
 	w.page = pages.Get().(*page)
 	w.out = w.page[:0]
 }
@@ -334,7 +363,7 @@ func (c *serverConn) writeRaw(p []byte) bool {
 func (c *serverConn) transmit(fd uintptr) bool {
 	for len(c.outgoing) > 0 {
 		n, err := writeNow(fd, c.outgoing[:min(len(c.outgoing), writeSlice)])
-		if err == syscall.EAGAIN {
+		if errors.Is(err, syscall.EAGAIN) {
 			return false
 		}
 		if err != nil {

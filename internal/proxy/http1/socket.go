@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"syscall"
 )
@@ -11,7 +12,7 @@ func readNow(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := receive(fd, p)
 		switch {
-		case err == syscall.EINTR:
+		case errors.Is(err, syscall.EINTR):
 			continue
 		case err != nil:
 			return 0, err
@@ -27,27 +28,10 @@ func writeNow(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := transmit(fd, p)
 		switch {
-		case err == syscall.EINTR:
+		case errors.Is(err, syscall.EINTR):
 			continue
 		case err != nil:
 			return 0, err
-		}
-		return n, nil
-	}
-}
-
-// peekNow looks at what a socket has to read and leaves it there.
-func peekNow(fd uintptr) (int, error) {
-	var b [1]byte
-	for {
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
 		}
 		return n, nil
 	}

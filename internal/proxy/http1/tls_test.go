@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirproxy/weir/internal/peek"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -87,7 +88,7 @@ func TestBothHalvesOverTLS(t *testing.T) {
 	o.CloseClientConnections()
 	c := pool.idle[0]
 	pool.idle = nil
-	if err := c.peeker.Read(func(fd uintptr) bool { _, err := peekNow(fd); return err == nil || err == io.EOF }); err != nil {
+	if err := c.peeker.Read(func(fd uintptr) bool { err := peek.Look(fd); return err == nil || err == io.EOF }); err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.Serve(context.Background(), newPost(stream.BytesBody([]byte("abc")), 3))

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weirproxy/weir/internal/peek"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -145,7 +146,7 @@ func (c *Client) sendPlain(deadline time.Time) *stream.Fault {
 	return c.sendRest(deadline)
 }
 
-func (c *Client) peek(fd uintptr) { _, c.peekErr = peekNow(fd) }
+func (c *Client) peek(fd uintptr) { c.peekErr = peek.Look(fd) }
 
 // staleFault is that of a connection that was dead before anything was sent.
 func (c *Client) staleFault() *stream.Fault {
