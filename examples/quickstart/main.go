@@ -68,7 +68,7 @@ func serve(address string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "Hello from %s: %s %s, for %s\n", address, r.Method, r.URL, r.Header.Get("X-Forwarded-For"))
+		_, _ = fmt.Fprintf(w, "Hello from %s: %s %s, for %s\n", address, r.Method, r.URL, r.Header.Get("X-Forwarded-For"))
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(listener) }()
