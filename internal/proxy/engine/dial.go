@@ -62,6 +62,20 @@ func connectFault(ctx context.Context, err error) *stream.Fault {
 		kind = stream.ConnectRefused
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		kind = stream.ConnectTimeout
+	case isOurLack(err):
+		kind = stream.Overloaded
 	}
 	return &stream.Fault{Kind: kind, Retry: stream.RetryUnsent, Cause: err}
+}
+
+// isOurLack tells whether the machine of Weir had no descriptor, memory or port
+// left. That says nothing about the endpoint, which must not be taken out for
+// it: the same would be true of all others at once.
+func isOurLack(err error) bool {
+	for _, lack := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
 }

@@ -186,7 +186,7 @@ func (u *upstream) stageSamples(emit func(record.Sample), name string) {
 		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"ejection_capped", &s.EjectionCapped},
 	}, "event", "cluster", name)
 	if c := u.checker; c != nil {
-		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}}, "result", "cluster", name)
+		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}, {"unable", &c.Stats.Unable}}, "result", "cluster", name)
 		checkChanges.sample(emit, float64(c.Stats.Changes.Load()), "cluster", name)
 	}
 	if r := u.discovery.resolver; r != nil {

@@ -39,6 +39,7 @@ type Config struct {
 type Stats struct {
 	Good    atomic.Int64 // checks
 	Bad     atomic.Int64 // checks
+	Unable  atomic.Int64 // checks that could not be made for want of something here
 	Changes atomic.Int64 // of a verdict
 	Late    atomic.Int64 // checks that waited because too many were under way
 	Panics  atomic.Int64 // checks that panicked; they count as bad

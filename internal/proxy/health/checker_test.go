@@ -18,6 +18,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/stream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -126,6 +127,28 @@ func (b *bench) told() []string {
 }
 
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+// TestOwnLackIsNoVerdict: a machine without descriptors can ask nobody, and
+// must not take everybody out for it.
+func TestOwnLackIsNoVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := endpoints(2)
+		b := run(t, spec(), list, func(*endpoint.Endpoint) (string, error) {
+			return "", &stream.Fault{Kind: stream.Overloaded, Cause: errors.New("too many open files")}
+		})
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if list[0].Unfit() || list[1].Unfit() || len(b.told()) != 0 || b.Stats.Bad.Load() != 0 || b.Stats.Unable.Load() < 20 {
+			t.Errorf("unfit %v, told %q, bad %d, unable %d", list[0].Unfit(), b.told(), b.Stats.Bad.Load(), b.Stats.Unable.Load())
+		}
+		b.say("HTTP/1.1 503 Busy\r\n\r\n") // the first check that could be made decides
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if !list[0].Unfit() || !list[1].Unfit() {
+			t.Errorf("told %q", b.told())
+		}
+	})
+}
 
 func TestThresholds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,11 +2,13 @@ package health
 
 import (
 	"container/heap"
+	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/weirproxy/weir/internal/backoff"
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/stream"
 )
 
 // memory is what is known of one endpoint. Only the goroutine of Run uses it.
@@ -100,9 +102,13 @@ func (r *round) most() int {
 func (r *round) judge(res result, now time.Time) {
 	r.running--
 	m, good := res.memory, res.err == nil
-	if good {
+	unable := isOurs(res.err)
+	switch {
+	case good:
 		r.c.Stats.Good.Add(1)
-	} else {
+	case unable:
+		r.c.Stats.Unable.Add(1)
+	default:
 		r.c.Stats.Bad.Add(1)
 	}
 	if m.gone {
@@ -110,6 +116,9 @@ func (r *round) judge(res result, now time.Time) {
 	}
 	m.due = now.Add(backoff.Around(time.Duration(r.c.spec.Interval), 0.1, rand.Uint64()))
 	heap.Push(&r.queue, m)
+	if unable {
+		return
+	}
 
 	reason := "the check succeeded"
 	if !good {
@@ -133,6 +142,13 @@ func (r *round) judge(res result, now time.Time) {
 			r.c.onChange(Change{Endpoint: m.endpoint, Fit: m.fit, Reason: reason})
 		}
 	}
+}
+
+// isOurs tells whether a check could not be made for want of something here
+// (descriptors): it says nothing about the endpoint.
+func isOurs(err error) bool {
+	var fault *stream.Fault
+	return errors.As(err, &fault) && fault.Origin() == stream.Local
 }
 
 func (r *round) threshold(fit bool) int {

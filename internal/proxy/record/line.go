@@ -373,7 +373,7 @@ func (l *accessLog) faultValue(f logline.Field, fault *stream.Fault, sc *scratch
 // quotes a message, which might hold a secret.
 func showsCause(k stream.Kind) bool {
 	switch k {
-	case stream.NameUnresolved, stream.ConnectRefused, stream.ConnectTimeout, stream.ConnectFailed, stream.TLSFailed:
+	case stream.NameUnresolved, stream.ConnectRefused, stream.ConnectTimeout, stream.ConnectFailed, stream.TLSFailed, stream.Overloaded:
 		return true
 	}
 	return false
