@@ -15,21 +15,18 @@ func (r *Recorder) collect(o *output) {
 
 // Flush writes every line of exchanges that are done.
 func (r *Recorder) Flush() error {
-	r.apply.Lock()
-	defer r.apply.Unlock()
-	o := r.log.Load().out
-	if o == nil {
-		return nil
-	}
-	return o.do(func() error {
-		r.collect(o)
-		return o.drain()
-	})
+	return r.collected((*output).drain)
 }
 
 // Reopen opens the file of the access log again, after a rotation. Lines
 // before the call are in the old file.
 func (r *Recorder) Reopen() error {
+	return r.collected(func(o *output) error { return errors.Join(o.drain(), o.reopen()) })
+}
+
+// collected calls then, on the goroutine of the output, once that has the lines
+// of all shards.
+func (r *Recorder) collected(then func(*output) error) error {
 	r.apply.Lock()
 	defer r.apply.Unlock()
 	o := r.log.Load().out
@@ -38,7 +35,7 @@ func (r *Recorder) Reopen() error {
 	}
 	return o.do(func() error {
 		r.collect(o)
-		return errors.Join(o.drain(), o.reopen())
+		return then(o)
 	})
 }
 

@@ -72,12 +72,8 @@ func (l *accessLog) encodeJSON(sc *scratch, req *stream.Request, t *times) {
 		}
 		dst = append(dst, key...)
 		switch v.kind {
-		case integer:
-			dst = strconv.AppendInt(dst, v.num, 10)
-		case millis:
-			dst = logline.AppendMillis(dst, time.Duration(v.num))
-		case boolean:
-			dst = append(dst, "true"...)
+		case integer, millis, boolean:
+			dst = appendBare(dst, v)
 		case foreign:
 			dst = append(logline.AppendJSON(append(dst, '"'), cut(v.text)), '"')
 		case scratched:
@@ -134,12 +130,8 @@ func (l *accessLog) encodeText(sc *scratch, req *stream.Request, t *times) {
 		switch v.kind {
 		case absent:
 			dst = append(dst, '-')
-		case integer:
-			dst = strconv.AppendInt(dst, v.num, 10)
-		case millis:
-			dst = logline.AppendMillis(dst, time.Duration(v.num))
-		case boolean:
-			dst = append(dst, "true"...)
+		case integer, millis, boolean:
+			dst = appendBare(dst, v)
 		case foreign:
 			dst = logline.AppendText(dst, cut(v.text))
 		case scratched:
@@ -207,6 +199,18 @@ func textValue(s string) value {
 
 func number(n int64) value           { return value{kind: integer, num: n} }
 func duration(d time.Duration) value { return value{kind: millis, num: int64(d)} }
+
+// appendBare appends what stands without quotes in every form of a line.
+func appendBare(dst []byte, v value) []byte {
+	switch v.kind {
+	case integer:
+		return strconv.AppendInt(dst, v.num, 10)
+	case millis:
+		return logline.AppendMillis(dst, time.Duration(v.num))
+	}
+	return append(dst, "true"...)
+}
+
 func appendOwn(dst []byte, v value, sc *scratch, req *stream.Request) []byte {
 	switch v.kind {
 	case timeOf:
