@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -74,17 +75,11 @@ func splitIPv6(s string) (host, port string, err error) {
 
 // isPort accepts digits up to 65535, and nothing ("host:", RFC 3986 section 3.2.3).
 func isPort(s string) bool {
-	if len(s) > 5 {
-		return false
+	if s == "" || len(s) > 5 {
+		return s == ""
 	}
-	n := 0
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-		n = 10*n + int(s[i]-'0')
-	}
-	return n <= 65535
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
 }
 
 // canonicalName is a name or an IPv4 address in lower case, without the dot of
