@@ -121,6 +121,9 @@ func (p *Policy) hide(n *node, key string) {
 		}
 	default:
 		if s, ok := n.value.(string); ok {
+			if strings.EqualFold(key, "query") { // of a URL, without its "?"
+				s = p.Query(s)
+			}
 			n.value = p.Line(s)
 		}
 	}
@@ -182,5 +185,5 @@ func (p *Policy) Line(s string) string {
 		value := strings.TrimLeft(s[at+1:], " \t")
 		return s[:len(s)-len(value)] + Mark
 	}
-	return p.Text(s)
+	return p.conditions(p.Text(s))
 }

@@ -20,6 +20,12 @@ func TestJSON(t *testing.T) {
 		{`{"location":"https://a/?token=S\u0026b=1"}`, `{"location":"https://a/?token=[redacted]\u0026b=1"}`},
 		{`{"add":["Cookie: a=S","cookie=S","x: y"],"remove":["Authorization"]}`, `{"add":["Cookie: [redacted]","cookie=[redacted]","x: y"],"remove":["Authorization"]}`},
 		{`{"header":[["cookie","S"],["x-b","v"]]}`, `{"header":[["cookie","[redacted]"],["x-b","v"]]}`},
+		{`{"query":"a=1\u0026token=S"}`, `{"query":"a=1\u0026token=[redacted]"}`},
+		{`{"why":"header x-api-key does not equal \"S\" and begin with \"S\""}`, `{"why":"header x-api-key does not equal [redacted]"}`},
+		{`{"why":"query parameter token does equal \"S\""}`, `{"why":"query parameter token does equal [redacted]"}`},
+		{`{"why":"cookie k does not match \"S\""}`, `{"why":"cookie k does not match [redacted]"}`},
+		{`{"why":"header x-b does not equal \"v\""}`, `{"why":"header x-b does not equal \"v\""}`},
+		{`{"why":"header x-api-key is absent"}`, `{"why":"header x-api-key is absent"}`},
 		{`{"split":{"key":"cookie:session"}}`, `{"split":{"key":"cookie:session"}}`},
 		{`"x"`, `"x"`},
 	} {
