@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,14 +164,22 @@ type Expiry struct {
 	Days     float64 // from now; negative once it has expired
 }
 
-// Expiries lists the certificates in use in the order of the document.
+// Expiries lists the certificates in use in the order of the document; of those
+// with one name (RSA and ECDSA) the one that ends first.
 func (s *Server) Expiries(now time.Time) []Expiry {
 	st := s.state.Load()
-	list := make([]Expiry, len(st.leaves))
-	for i, leaf := range st.leaves {
-		list[i] = Expiry{Name: leaf.Subject.String(), NotAfter: leaf.NotAfter, Days: leaf.NotAfter.Sub(now).Hours() / 24}
+	list := make([]Expiry, 0, len(st.leaves))
+	for _, leaf := range st.leaves {
+		x := Expiry{Name: leaf.Subject.String(), NotAfter: leaf.NotAfter, Days: leaf.NotAfter.Sub(now).Hours() / 24}
 		if len(leaf.DNSNames) > 0 {
-			list[i].Name = leaf.DNSNames[0]
+			x.Name = leaf.DNSNames[0]
+		}
+		at := slices.IndexFunc(list, func(y Expiry) bool { return y.Name == x.Name })
+		switch {
+		case at < 0:
+			list = append(list, x)
+		case x.NotAfter.Before(list[at].NotAfter):
+			list[at] = x
 		}
 	}
 	return list

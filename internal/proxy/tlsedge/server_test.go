@@ -286,7 +286,9 @@ func TestExpiries(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	until := func(at time.Time) func(*x509.Certificate) { return func(c *x509.Certificate) { c.NotAfter = at } }
 	server := newSite(
-		ca.issue([]string{"a.example"}, until(now.Add(36*time.Hour))),
+		ca.issue([]string{"a.example"}, until(now.Add(90*24*time.Hour))),
+		ca.issue([]string{"a.example"}, until(now.Add(36*time.Hour))), // another kind of key, say
+		ca.issue([]string{"a.example"}, until(now.Add(48*time.Hour))),
 		ca.issue(nil, until(now.Add(-24*time.Hour)))).server(t)
 	got := server.Expiries(now)
 	if len(got) != 2 || got[0].Name != "a.example" || got[0].Days != 1.5 || got[1].Name != "CN=leaf" || got[1].Days != -1 {
