@@ -26,7 +26,7 @@ func TestLookup(t *testing.T) {
 			}
 		}
 	}
-	// Names that only look like well-known ones; entry.Owned knows the
+	// Names that only look like well-known ones; Owned knows the
 	// underscore, the table must not.
 	for _, name := range []string{"", "x", "X-Forwarded-Fo", "X_Forwarded_For", "X-Forwarded-For ", "Hos\u0167", "ho\u017ft"} {
 		if id := Lookup(name); id != Unknown {

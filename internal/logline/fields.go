@@ -107,8 +107,8 @@ func (f Field) Form() Form { return fields[f].form }
 // Doc says what the field holds.
 func (f Field) Doc() string { return fields[f].doc }
 
-// Lookup finds a field by its name.
-func Lookup(name string) (Field, bool) {
+// lookup finds a field by its name.
+func lookup(name string) (Field, bool) {
 	for f := range NumFields {
 		if fields[f].name == name {
 			return f, true

@@ -16,8 +16,8 @@ func TestFields(t *testing.T) {
 			t.Errorf("field %d (%q) has no name, form or doc of its own", f, f)
 		}
 		seen[f.String()] = true
-		if got, ok := Lookup(f.String()); !ok || got != f {
-			t.Errorf("Lookup(%q) = %v, %v", f, got, ok)
+		if got, ok := lookup(f.String()); !ok || got != f {
+			t.Errorf("lookup(%q) = %v, %v", f, got, ok)
 		}
 	}
 }

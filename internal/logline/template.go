@@ -76,7 +76,7 @@ func placeholder(name string) (Part, error) {
 		}
 		return Part{Header: header}, nil
 	}
-	if f, ok := Lookup(name); ok {
+	if f, ok := lookup(name); ok {
 		return Part{Field: f}, nil
 	}
 	known := make([]string, 0, NumFields)

@@ -13,8 +13,8 @@ import (
 // Bounds of RSA keys: below, the key can be factored; above, one handshake
 // costs so much that clients can stop the machine with them (CVE-2023-29409).
 const (
-	MinRSABits = 2048
-	MaxRSABits = 8192
+	minRSABits = 2048
+	maxRSABits = 8192
 )
 
 // Weakness says why the key or the signature of a certificate must not be
@@ -23,10 +23,10 @@ const (
 func Weakness(cert *x509.Certificate) string {
 	switch key := cert.PublicKey.(type) {
 	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits < MinRSABits {
-			return fmt.Sprintf("its RSA key has %d bits, fewer than %d", bits, MinRSABits)
-		} else if bits > MaxRSABits {
-			return fmt.Sprintf("its RSA key has %d bits, more than %d", bits, MaxRSABits)
+		if bits := key.N.BitLen(); bits < minRSABits {
+			return fmt.Sprintf("its RSA key has %d bits, fewer than %d", bits, minRSABits)
+		} else if bits > maxRSABits {
+			return fmt.Sprintf("its RSA key has %d bits, more than %d", bits, maxRSABits)
 		}
 	case *ecdsa.PublicKey:
 		if key.Curve == elliptic.P224() {

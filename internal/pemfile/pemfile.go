@@ -12,9 +12,9 @@ import (
 	"fmt"
 )
 
-// MaxCertificates bounds a chain or bundle: a bundle of all public roots has
+// maxCertificates bounds a chain or bundle: a bundle of all public roots has
 // some 150.
-const MaxCertificates = 4096
+const maxCertificates = 4096
 
 // Certificates reads every CERTIFICATE block, in order. Text between blocks is
 // skipped; a block of another type, or none at all, is an error.
@@ -29,8 +29,8 @@ func Certificates(content []byte) ([]*x509.Certificate, error) {
 		if block.Type != "CERTIFICATE" {
 			return nil, fmt.Errorf("block %d is a %s, not a CERTIFICATE", len(chain)+1, block.Type)
 		}
-		if len(chain) == MaxCertificates {
-			return nil, fmt.Errorf("more than %d certificates", MaxCertificates)
+		if len(chain) == maxCertificates {
+			return nil, fmt.Errorf("more than %d certificates", maxCertificates)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

@@ -34,7 +34,7 @@ type Picker interface {
 func New(name string) (Picker, error) {
 	switch name {
 	case "round_robin":
-		return NewRoundRobin(rand.Uint64()), nil
+		return newRoundRobin(rand.Uint64()), nil
 	case "random":
 		return Random{}, nil
 	case "least_request":
@@ -47,9 +47,9 @@ func New(name string) (Picker, error) {
 // without a lock.
 type RoundRobin struct{ turn atomic.Uint64 }
 
-// NewRoundRobin begins at a turn, which differs between proxies so that they
+// newRoundRobin begins at a turn, which differs between proxies so that they
 // do not all begin with the same endpoint.
-func NewRoundRobin(turn uint64) *RoundRobin {
+func newRoundRobin(turn uint64) *RoundRobin {
 	r := new(RoundRobin)
 	r.turn.Store(turn >> 1) // far from the overflow, where the rotation would jump
 	return r

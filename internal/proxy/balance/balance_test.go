@@ -31,7 +31,7 @@ func forever(int) time.Duration { return time.Hour }
 func eject(e *endpoint.Endpoint) { e.Eject(start, "test", 0, forever) }
 
 func pickers() map[string]Picker {
-	return map[string]Picker{"round_robin": NewRoundRobin(0), "random": Random{}, "least_request": LeastRequest{}}
+	return map[string]Picker{"round_robin": newRoundRobin(0), "random": Random{}, "least_request": LeastRequest{}}
 }
 
 func TestRoundRobinOrder(t *testing.T) {
@@ -46,7 +46,7 @@ func TestRoundRobinOrder(t *testing.T) {
 		{[]int{2, 4}, "bbabba"},
 	}
 	for _, c := range cases {
-		set, r, got := endpoint.NewSet(members(c.weights...)), NewRoundRobin(0), ""
+		set, r, got := endpoint.NewSet(members(c.weights...)), newRoundRobin(0), ""
 		for range c.want {
 			e, _ := r.Pick(set, start, nil)
 			got += e.Address
@@ -61,7 +61,7 @@ func TestRoundRobinOrder(t *testing.T) {
 func TestRoundRobinIsSmooth(t *testing.T) {
 	for _, weights := range [][]int{{1, 2, 3, 4}, {100, 1}, {3, 3, 7, 11, 1}, {1000, 999, 998, 1}} {
 		list := members(weights...)
-		set, r := endpoint.NewSet(list), NewRoundRobin(0)
+		set, r := endpoint.NewSet(list), newRoundRobin(0)
 		count, total := map[*endpoint.Endpoint]float64{}, 0.0
 		for _, w := range weights {
 			total += float64(w)
@@ -88,7 +88,7 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 func TestRoundRobinSkipsWithoutFavour(t *testing.T) {
 	list := members(1, 1, 1, 1)
 	eject(list[1])
-	set, r, count := endpoint.NewSet(list), NewRoundRobin(0), map[string]int{}
+	set, r, count := endpoint.NewSet(list), newRoundRobin(0), map[string]int{}
 	for range 300 {
 		e, _ := r.Pick(set, start, nil)
 		count[e.Address]++
@@ -196,7 +196,7 @@ func TestFailOpenReachesAll(t *testing.T) {
 		for _, e := range list {
 			eject(e)
 		}
-		set, seen, r := endpoint.NewSet(list), map[*endpoint.Endpoint]bool{}, NewRoundRobin(0)
+		set, seen, r := endpoint.NewSet(list), map[*endpoint.Endpoint]bool{}, newRoundRobin(0)
 		for range 50 * n {
 			e, _ := r.Pick(set, start, nil)
 			seen[e] = true

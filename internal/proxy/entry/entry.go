@@ -67,10 +67,6 @@ func New(next stream.Service, cfg Config) *Stage {
 // Stats is what has been counted so far.
 func (e *Stage) Stats() *Stats { return &e.stats }
 
-// Owned tells whether a peer may not write the field as it likes; the codec
-// drops such fields from trailers.
-func Owned(name string) bool { return stream.Owned(name) }
-
 // Serve settles who the client is and passes the request on.
 func (e *Stage) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	if e.cfg.Via != "" && ownVias(&req.Header, e.cfg.Via) > maxOwnVia {

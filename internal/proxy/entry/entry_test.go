@@ -224,7 +224,7 @@ func TestSpoof(t *testing.T) {
 				t.Errorf("%s, %s: %d removals counted, want %d", name, spelling, stats.Stripped.Load(), want)
 			}
 		}
-		if !Owned(name) || !Owned(strings.ReplaceAll(name, "-", "_")) {
+		if !stream.Owned(name) || !stream.Owned(strings.ReplaceAll(name, "-", "_")) {
 			t.Errorf("%s would pass in a trailer", name)
 		}
 	}

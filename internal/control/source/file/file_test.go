@@ -92,12 +92,12 @@ func TestRead(t *testing.T) {
 
 func TestReadIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"big.pem": strings.Repeat("x", MaxSecret+1), "fits.pem": strings.Repeat("x", MaxSecret)})
+	write(t, dir, map[string]string{"big.pem": strings.Repeat("x", maxSecret+1), "fits.pem": strings.Repeat("x", maxSecret)})
 	if _, err := Secret(filepath.Join(dir, "big.pem")); err == nil || !strings.Contains(err.Error(), "larger than") {
-		t.Errorf("a secret of more than MaxSecret: %v", err)
+		t.Errorf("a secret of more than maxSecret: %v", err)
 	}
-	if content, err := Secret(filepath.Join(dir, "fits.pem")); err != nil || len(content) != MaxSecret {
-		t.Errorf("a secret of MaxSecret: %d bytes, %v", len(content), err)
+	if content, err := Secret(filepath.Join(dir, "fits.pem")); err != nil || len(content) != maxSecret {
+		t.Errorf("a secret of maxSecret: %d bytes, %v", len(content), err)
 	}
 	if _, err := Secret(dir); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("a directory as a secret: %v", err)

@@ -21,11 +21,11 @@ func look(paths, also []string) state {
 	names, _, err := expand(paths)
 	note(h, "", nil, err)
 	for _, name := range names {
-		content, err := readBounded(name, MaxFile)
+		content, err := readBounded(name, maxFile)
 		note(h, name, content, err)
 	}
 	for _, name := range also {
-		content, err := readBounded(name, MaxSecret)
+		content, err := readBounded(name, maxSecret)
 		note(h, name, content, err)
 	}
 	h.Sum(s.content[:0])

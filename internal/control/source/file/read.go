@@ -14,10 +14,10 @@ import (
 
 // Bounds of what is read. A document with 100,000 routes has some 20 MB.
 const (
-	MaxFile   = 64 << 20  // bytes of one document
-	MaxTotal  = 256 << 20 // bytes of all documents
-	MaxFiles  = 4096
-	MaxSecret = 1 << 20 // bytes of a certificate, key or bundle
+	maxFile   = 64 << 20  // bytes of one document
+	maxTotal  = 256 << 20 // bytes of all documents
+	maxFiles  = 4096
+	maxSecret = 1 << 20 // bytes of a certificate, key or bundle
 )
 
 // Document is the content of one file.
@@ -55,7 +55,7 @@ func Read(paths []string) (Set, error) {
 	var set Set
 	total := 0
 	for _, name := range names {
-		content, err := readBounded(name, MaxFile)
+		content, err := readBounded(name, maxFile)
 		if err != nil {
 			if !listed[name] {
 				return Set{}, err
@@ -63,8 +63,8 @@ func Read(paths []string) (Set, error) {
 			set.Unreadable = append(set.Unreadable, Unreadable{Name: name, Err: err})
 			continue
 		}
-		if total += len(content); total > MaxTotal {
-			return Set{}, fmt.Errorf("the documents together are larger than %d bytes; split them over several proxies", MaxTotal)
+		if total += len(content); total > maxTotal {
+			return Set{}, fmt.Errorf("the documents together are larger than %d bytes; split them over several proxies", maxTotal)
 		}
 		set.Documents = append(set.Documents, Document{Name: name, Content: content})
 	}
@@ -72,7 +72,7 @@ func Read(paths []string) (Set, error) {
 }
 
 // Secret reads a file that a document refers to.
-func Secret(path string) ([]byte, error) { return readBounded(path, MaxSecret) }
+func Secret(path string) ([]byte, error) { return readBounded(path, maxSecret) }
 
 // expand lists the files to read, each once; listed are those that came out of
 // a directory.
@@ -106,8 +106,8 @@ func expand(paths []string) (names []string, listed map[string]bool, err error) 
 			add(name, true)
 		}
 	}
-	if len(names) > MaxFiles {
-		return nil, nil, fmt.Errorf("%d documents, more than %d", len(names), MaxFiles)
+	if len(names) > maxFiles {
+		return nil, nil, fmt.Errorf("%d documents, more than %d", len(names), maxFiles)
 	}
 	return names, listed, nil
 }
