@@ -22,10 +22,13 @@ func closeWrite(nc net.Conn) error {
 
 // plain is the connection under nc: under TLS, the one that carries it.
 func plain(nc net.Conn) net.Conn {
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		return t.NetConn()
+	for {
+		t, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = t.NetConn()
 	}
-	return nc
 }
 
 // reset closes nc so that the peer sees an error and no orderly end.
@@ -75,6 +78,10 @@ func (c *serverConn) probe(phase uint8) bool {
 }
 
 func (c *serverConn) peek(fd uintptr) {
+	if c.src.raw == nil { // TLS, whose goodbye is bytes to read
+		c.peeked = peek.Ended(fd)
+		return
+	}
 	err := peek.Look(fd)
 	c.peeked = err != nil && !errors.Is(err, syscall.EAGAIN)
 }
