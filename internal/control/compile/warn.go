@@ -12,7 +12,12 @@ func (c *compiler) warn() {
 	c.warnAboutDead()
 }
 
+// warnAboutUnused says nothing while a route is left out for its errors: it is
+// what would use the listener or the cluster.
 func (c *compiler) warnAboutUnused() {
+	if len(c.routes.refused) > 0 || c.lacksRoutes() {
+		return
+	}
 	served, used := map[string]bool{}, map[string]bool{}
 	for _, route := range c.routes.chosen {
 		for _, name := range route.Listeners {
@@ -32,6 +37,16 @@ func (c *compiler) warnAboutUnused() {
 			c.clusters.report(c, name).Warnf("", "add it to a route, or remove it", "no route uses cluster %q", name)
 		}
 	}
+}
+
+// lacksRoutes tells whether routes may stand in what could not be decoded.
+func (c *compiler) lacksRoutes() bool {
+	for _, broken := range c.doc.Broken {
+		if broken.Kind == c.routes.kind {
+			return true
+		}
+	}
+	return len(c.in.Unknown) > 0
 }
 
 // warnAboutUncovered warns about hosts for which a listener has no certificate.
