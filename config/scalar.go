@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding"
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -85,10 +86,10 @@ func (d *decoder) bounded(t *tree, v reflect.Value, key string, r rule) bool {
 	}
 	least, most := r.limits()
 	if n < least {
-		return d.fail(t, "", "%s: %s is less than %v", key, t.text, least)
+		return d.fail(t, span(least, most), "%s: %s is less than %v", key, t.text, least)
 	}
 	if n > most {
-		return d.fail(t, "", "%s: %s is more than %v", key, t.text, most)
+		return d.fail(t, span(least, most), "%s: %s is more than %v", key, t.text, most)
 	}
 	return true
 }
@@ -101,6 +102,14 @@ func (r rule) limits() (least, most float64) {
 		most = math.MaxFloat64
 	}
 	return least, most
+}
+
+// span says in words what a number may be.
+func span(least, most float64) string {
+	if most == math.MaxFloat64 {
+		return fmt.Sprintf("write at least %v", least)
+	}
+	return fmt.Sprintf("write a number from %v to %.0f", least, most)
 }
 
 // isName tells what may name an object: it stands in logs, metrics, paths of
