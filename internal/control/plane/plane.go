@@ -45,8 +45,6 @@ type Plane struct {
 	cfg   Config
 	stats Stats
 
-	known atomic.Pointer[outcome] // for readers that do not wait for a load
-
 	// mu makes loads, and the applying of what they made, one after the other.
 	mu       sync.Mutex
 	current  *snapshot.Snapshot // the last that was applied; nil before Load
@@ -104,21 +102,6 @@ func FromDocument(document *config.Document, cfg Config) *Plane {
 // Stats are the counters.
 func (p *Plane) Stats() *Stats { return &p.stats }
 
-// Current is the snapshot in use, and what the last load found wrong; nil
-// before the first good one. It does not wait for a load under way.
-func (p *Plane) Current() (*snapshot.Snapshot, config.Problems) {
-	if known := p.known.Load(); known != nil {
-		return known.current, known.problems
-	}
-	return nil, nil
-}
-
-// outcome is what the last load left.
-type outcome struct {
-	current  *snapshot.Snapshot
-	problems config.Problems
-}
-
 // Load makes the first snapshot. With any error it is nil: at the start there
 // is no last good state to fall back on.
 func (p *Plane) Load() (*snapshot.Snapshot, config.Problems) {
@@ -131,7 +114,6 @@ func (p *Plane) Load() (*snapshot.Snapshot, config.Problems) {
 	} else {
 		p.use(s, problems)
 	}
-	p.known.Store(&outcome{p.current, problems})
 	return s, problems
 }
 
@@ -144,7 +126,6 @@ func (p *Plane) Reload(reason string) Result {
 	result := Result{Snapshot: p.current, Problems: problems}
 	if s == nil {
 		p.stats.Failed.Add(1)
-		p.known.Store(&outcome{p.current, problems})
 		p.logResult(reason, &result)
 		return result
 	}
@@ -175,7 +156,6 @@ func (p *Plane) Reload(reason string) Result {
 	if result.Err == nil {
 		p.use(s, result.Problems)
 	}
-	p.known.Store(&outcome{p.current, result.Problems})
 	p.logResult(reason, &result)
 	return result
 }

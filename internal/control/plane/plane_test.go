@@ -263,7 +263,7 @@ func TestFromDocument(t *testing.T) {
 	if r := p.Reload("test"); r.Changed || len(r.Problems) > 0 {
 		t.Errorf("%+v", r)
 	}
-	if current, problems := p.Current(); current.Hash != s.Hash || problems != nil {
-		t.Errorf("current: %v, %v", current, problems)
+	if p.current.Hash != s.Hash {
+		t.Errorf("current: %v", p.current)
 	}
 }

@@ -86,9 +86,6 @@ func (c *Client) Close() error {
 	return c.nc.Close()
 }
 
-// Exchanges is the number of exchanges begun so far.
-func (c *Client) Exchanges() int { return c.exchanges }
-
 // expire runs on the dog's goroutine.
 func (c *Client) expire(uint8, watchdog.Verdict) { c.nc.SetDeadline(longAgo) }
 

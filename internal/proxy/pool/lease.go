@@ -32,7 +32,7 @@ type Lease[C Conn] struct {
 	at      int // its shard
 
 	// Of the use under way.
-	reused   bool
+	reused   bool          // the connection carried an exchange before
 	idled    time.Duration // how long it was idle before
 	turn     uint64        // number of the exchange
 	req      *stream.Request
@@ -43,9 +43,6 @@ type Lease[C Conn] struct {
 	since    time.Time
 	seenOpen time.Duration // the idle age at which it was seen open last
 }
-
-// Reused tells whether the connection carried an exchange before this one.
-func (l *Lease[C]) Reused() bool { return l.reused }
 
 // begin makes the lease ready for its next exchange.
 func (l *Lease[C]) begin() {

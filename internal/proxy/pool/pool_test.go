@@ -191,7 +191,7 @@ func TestLateCallersMissTheNextExchange(t *testing.T) {
 		old := l.serving()
 		l.release(true)
 		again, _ := f.Get(t.Context(), 0, false, time.Time{})
-		if again != l || !again.Reused() {
+		if again != l || !again.reused {
 			t.Fatal("not the same connection")
 		}
 		l.discard(old)
