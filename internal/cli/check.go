@@ -30,7 +30,7 @@ name and runs nothing, so that it is safe on a document from a stranger.`,
 		Example: `  weir check weir.yaml
   weir check /etc/weir --format json
   weir check weir.yaml --effective     # the document with every default`,
-		Args: cobra.MinimumNArgs(1),
+		Args: documentArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := checkFormat(format); err != nil {
 				return err

@@ -46,7 +46,7 @@ func Run(app App) int {
 	root.SetIn(app.Stdin)
 	root.SetOut(app.Stdout)
 	root.SetErr(app.Stderr)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	var usage usageError
 	switch {
 	case err == nil:
@@ -54,7 +54,7 @@ func Run(app App) int {
 	case errors.Is(err, errReported):
 		return exitFailure
 	case errors.As(err, &usage):
-		root.PrintErrf("weir: %v; see weir help\n", err)
+		root.PrintErrf("weir: %v; see %s --help\n", err, cmd.CommandPath())
 		return exitUsage
 	}
 	root.PrintErrf("weir: %v\n", err)
@@ -75,37 +75,51 @@ that makes no sense.`,
   weir check weir.yaml
   weir explain weir.yaml GET https://api.example.com/v1/items`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.Version = app.Version // makes the flag --version
+	root.SetVersionTemplate(app.versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(app.run(), app.proxy(), app.check(), app.explain(), app.schema(), app.versionCommand())
-	for _, cmd := range root.Commands() {
-		cmd.Args = usageArgs(cmd.Args)
-	}
-	root.Args = usageArgs(func(_ *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q", args[0])
+	completionExamples(root)
+	root.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
 		}
-		return nil
-	})
+		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+			return usagef("there is no command %q; did you mean %q?", args[0], near[0])
+		}
+		return usagef("there is no command %q", args[0])
+	}
+	root.SuggestionsMinimumDistance = 2
 	return root
 }
 
-// usageArgs makes wrong arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if check == nil {
-			return nil
+// completionExamples gives the command that cobra brings what all others have.
+func completionExamples(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Example = "  weir completion bash > /etc/bash_completion.d/weir\n  source <(weir completion zsh)"
+			cmd.Args, cmd.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
-		if err := check(cmd, args); err != nil {
-			if cmd.HasParent() {
-				err = fmt.Errorf("%s: %w", cmd.Name(), err)
-			}
-			return usageError{err}
-		}
-		return nil
 	}
+}
+
+// noArgs refuses arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s: there is no argument to give, and %q is one", cmd.Name(), args[0])
+	}
+	return nil
+}
+
+// documentArgs wants the names of documents.
+func documentArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("%s: name a file or a directory with documents", cmd.Name())
+	}
+	return nil
 }
 
 func (app App) versionCommand() *cobra.Command {
@@ -113,12 +127,16 @@ func (app App) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  weir version",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "weir %s %s %s/%s\n", app.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := io.WriteString(cmd.OutOrStdout(), app.versionLine())
 			return err
 		},
 	}
+}
+
+func (app App) versionLine() string {
+	return fmt.Sprintf("weir %s %s %s/%s\n", app.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // logFlags are the flags of commands that run for long.

@@ -48,7 +48,7 @@ Exit code 1 when the request would be refused or no route takes it.`,
 				want = 2
 			}
 			if len(args) != want {
-				return fmt.Errorf("got %s, want FILE_OR_DIR METHOD URL (or METHOD URL with --admin)", count(len(args), "argument"))
+				return usagef("explain: got %s, want FILE_OR_DIR METHOD URL (or METHOD URL with --admin)", count(len(args), "argument"))
 			}
 			return nil
 		},

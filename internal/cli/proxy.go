@@ -33,7 +33,7 @@ more, go on with weir run.`,
   weir proxy --listen :8080 --to http://10.0.0.1:9000 --to http://10.0.0.2:9000
   weir proxy --listen :8443 --tls-cert site.crt --tls-key site.key --to https://api.example.com
   weir proxy --to unix:/run/app.sock --access-log /var/log/weir.log --admin off`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			log, err := f.logs.logger(app.Stderr)
 			if err != nil {
@@ -124,8 +124,11 @@ func upstreamAddress(to string) (address string, secure bool, err error) {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return "", false, usagef("proxy: --to %q: the scheme is neither http nor https", to)
 	}
-	if u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		return "", false, usagef("proxy: --to %q: give scheme, host and port only; paths are a matter of routes (weir run)", to)
+	if u.Hostname() == "" {
+		return "", false, usagef("proxy: --to %q has no host; write for example %s://127.0.0.1:9000", to, u.Scheme)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		return "", false, usagef("proxy: --to %q: give scheme, host and port only; paths and headers are a matter of routes (weir run)", to)
 	}
 	port := u.Port()
 	if port == "" {

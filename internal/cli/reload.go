@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/control/plane"
@@ -19,7 +20,7 @@ func reloader(p *plane.Plane) func(context.Context) (admin.ReloadResult, error) 
 		if r.Snapshot != nil {
 			result.Snapshot = r.Snapshot.Number
 			for _, h := range r.Snapshot.Held {
-				result.Held = append(result.Held, h.Kind+" "+h.Name)
+				result.Held = append(result.Held, strings.TrimSpace(h.Kind+" "+h.Name)) // parts that stand once have no name
 			}
 		}
 		return result, r.Err

@@ -34,7 +34,7 @@ again.`,
 		Example: `  weir run weir.yaml
   weir run /etc/weir/
   weir run base.yaml team-a.yaml --log-format json`,
-		Args: cobra.MinimumNArgs(1),
+		Args: documentArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
 			log, err := logs.logger(app.Stderr)
 			if err != nil {
@@ -50,6 +50,8 @@ again.`,
 // serve loads the first snapshot, runs it and follows the plane until a signal
 // ends the process.
 func (app App) serve(p *plane.Plane, log *slog.Logger) error {
+	signals, stop := catchSignals()
+	defer stop()
 	snap, problems := p.Load()
 	printProblems(app.Stderr, problems)
 	if snap == nil {
@@ -69,7 +71,7 @@ func (app App) serve(p *plane.Plane, log *slog.Logger) error {
 		log: log, engine: e,
 		reload: func(reason string) { p.Reload(reason) },
 		watch:  func(ctx context.Context) { p.Run(ctx, e.Apply) },
-	}.serve()
+	}.serve(signals)
 }
 
 // planeSamples are the counters of the control side.

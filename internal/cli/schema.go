@@ -15,7 +15,7 @@ that knows it completes and checks while you type.`,
 		Example: `  weir schema > weir.schema.json
   # first line of a document, for editors with the YAML language server:
   # yaml-language-server: $schema=weir.schema.json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			settings := map[string]any{}
 			for _, name := range app.Filters.Names() {

@@ -18,16 +18,20 @@ type daemon struct {
 	watch  func(context.Context) // runs beside, until its context ends; may be nil
 }
 
-// serve runs until SIGINT or SIGTERM, drains within the grace period of the
-// documents, and returns nil. A second signal ends the grace period.
-func (d daemon) serve() error {
-	signals := make(chan os.Signal, 4)
+// catchSignals begins before the first snapshot is loaded: its names may take
+// seconds to resolve, and a signal that nobody catches ends the process.
+func catchSignals() (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
-	defer signal.Stop(signals)
 	// The reader of our output may die; a write to it is then an error that is
 	// counted, not the end of the process.
 	signal.Ignore(syscall.SIGPIPE)
+	return signals, func() { signal.Stop(signals) }
+}
 
+// serve runs until SIGINT or SIGTERM, drains within the grace period of the
+// documents, and returns nil. A second signal ends the grace period.
+func (d daemon) serve(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	watched := make(chan struct{})

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirproxy/weir/filter"
+)
+
+// command runs one command line.
+func command(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = Run(App{Version: "v1", Filters: filter.NewRegistry(), Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs})
+	return code, out.String(), errs.String()
+}
+
+// TestUsage: a command line that makes no sense gets one line that says what to
+// type, and exit code 2.
+func TestUsage(t *testing.T) {
+	for line, want := range map[string]string{
+		"proxi":                           `weir: there is no command "proxi"; did you mean "proxy"?; see weir --help`,
+		"xyz":                             `weir: there is no command "xyz"; see weir --help`,
+		"run":                             `weir: run: name a file or a directory with documents; see weir run --help`,
+		"check --format json":             `weir: check: name a file or a directory with documents; see weir check --help`,
+		"version x":                       `weir: version: there is no argument to give, and "x" is one; see weir version --help`,
+		"completion csh":                  `weir: completion: there is no argument to give, and "csh" is one; see weir completion --help`,
+		"explain a.yaml GET":              `weir: explain: got 2 arguments, want FILE_OR_DIR METHOD URL (or METHOD URL with --admin); see weir explain --help`,
+		"check --formt json a.yaml":       `weir: unknown flag: --formt; see weir check --help`,
+		"proxy --to http://":              `weir: proxy: --to "http://" has no host; write for example http://127.0.0.1:9000; see weir proxy --help`,
+		"proxy --to 127.0.0.1:9000":       `weir: proxy: --to "127.0.0.1:9000" has no scheme; write http://127.0.0.1:9000 or https://127.0.0.1:9000; see weir proxy --help`,
+		"proxy --to http://a --listen":    `weir: flag needs an argument: --listen; see weir proxy --help`,
+		"proxy --to http://a --tls-key k": `weir: proxy: --tls-cert and --tls-key belong together; see weir proxy --help`,
+	} {
+		code, out, errs := command(strings.Fields(line)...)
+		if code != exitUsage || out != "" || errs != want+"\n" {
+			t.Errorf("weir %s: exit %d, stdout %q, stderr\n%swant\n%s", line, code, out, errs, want)
+		}
+	}
+}
+
+// TestHelp: every command that a person types has an example.
+func TestHelp(t *testing.T) {
+	root := App{Version: "v1", Filters: filter.NewRegistry()}.root()
+	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
+		if !strings.Contains(cmd.Example, "weir") {
+			t.Errorf("%s has no example", cmd.CommandPath())
+		}
+		if code, out, _ := command(strings.Fields(strings.TrimPrefix(cmd.CommandPath()+" --help", "weir"))...); code != exitOK || !strings.Contains(out, "Examples:") {
+			t.Errorf("%s --help: exit %d, %q", cmd.CommandPath(), code, out)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	_, byCommand, _ := command("version")
+	code, byFlag, _ := command("--version")
+	if code != exitOK || byFlag != byCommand || !strings.HasPrefix(byFlag, "weir v1 go") {
+		t.Errorf("exit %d, %q and %q", code, byFlag, byCommand)
+	}
+}
