@@ -29,10 +29,35 @@ var ownedPatterns = []struct {
 	{"x-cluster-client-ip", OwnedVouched},
 	{"client-ip", OwnedVouched},
 	{"true-client-ip", OwnedVouched},
+	{"cf-connecting-ip", OwnedVouched}, // this and the next three: content networks and clouds
+	{"fastly-client-ip", OwnedVouched},
+	{"x-azure-clientip", OwnedVouched},
+	{"x-appengine-user-ip", OwnedVouched},
+	{"x-originating-ip", OwnedVouched},
+	{"x-proxyuser-ip", OwnedVouched},
+	{"proxy-client-ip", OwnedVouched}, // this and the next: Java servers
+	{"wl-proxy-client-ip", OwnedVouched},
+	{"x-scheme", OwnedVouched},
+	{"x-url-scheme", OwnedVouched},
+	{"front-end-https", OwnedVouched},
+	{"x-host", OwnedVouched},
+	{"x-http-host-override", OwnedVouched},
+	{"x-envoy-*", OwnedVouched},  // Envoy obeys them from an address it calls internal, such as ours
+	{"x-remote-*", OwnedVouched}, // -user, -group, -extra-, -ip, -addr; Kubernetes believes a front proxy
+	{"remote-addr", OwnedVouched},
+	{"remote-user", OwnedVouched}, // this and the next five: what authenticating proxies say
+	{"remote-groups", OwnedVouched},
+	{"remote-name", OwnedVouched},
+	{"remote-email", OwnedVouched},
+	{"x-webauth-*", OwnedVouched},
+	{"x-auth-request-*", OwnedVouched},
+	{"x-amzn-mtls-clientcert*", OwnedVouched},
+	{"x-arr-clientcert", OwnedVouched},
 	{"x-weir-*", OwnedReserved},
 	{"x-client-cert*", OwnedReserved},
 	{"client-cert*", OwnedReserved}, // RFC 9440
 	{"x-ssl-client*", OwnedReserved},
+	{"x-ssl-cert*", OwnedReserved},
 	{"ssl-client*", OwnedReserved},
 	{"proxy", OwnedReserved}, // becomes the variable HTTP_PROXY of a CGI program
 }

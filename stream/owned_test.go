@@ -24,6 +24,18 @@ func TestOwner(t *testing.T) {
 		{"X-Original-URL", OwnedVouched},
 		{"X-Original-Forwarded-For", OwnedVouched},
 		{"True-Client-IP", OwnedVouched}, // chi GO-2026-5774
+		{"CF-Connecting-IP", OwnedVouched},
+		{"WL-Proxy-Client-IP", OwnedVouched},
+		{"X-Url-Scheme", OwnedVouched},
+		{"X-Host", OwnedVouched},
+		{"x-envoy-original-path", OwnedVouched}, // Envoy CVE-2024-45806
+		{"X-Remote-User", OwnedVouched},
+		{"X-Remote-Extra-Scopes", OwnedVouched},
+		{"Remote-User", OwnedVouched},
+		{"X-WEBAUTH-USER", OwnedVouched},
+		{"X-Auth-Request-Email", OwnedVouched}, // Caddy CVE-2026-30851
+		{"X-Amzn-Mtls-Clientcert-Leaf", OwnedVouched},
+		{"X-SSL-Cert", OwnedReserved},
 		{"X-Forwarded-Client-Cert", OwnedReserved},
 		{"X-Client-Cert", OwnedReserved},
 		{"X-Client-Cert-Subject", OwnedReserved},
@@ -37,6 +49,8 @@ func TestOwner(t *testing.T) {
 		{"X.Forwarded.For", OwnedReserved},
 		{"X_Forwarded_Prefix", OwnedReserved},
 		{"X_Real_IP", OwnedReserved},
+		{"REMOTE_USER", OwnedReserved},
+		{"X_Remote_User", OwnedReserved},
 		{"X_Request_Id", OwnedReserved},
 		{"SSL_CLIENT_CERT", OwnedReserved},
 		{"X_WEIR_x", OwnedReserved},
@@ -53,6 +67,9 @@ func TestOwner(t *testing.T) {
 		{"X-Team", NotOwned},
 		{"X_Team", NotOwned},
 		{"Client-ID", NotOwned},
+		{"Remote-Users", NotOwned},
+		{"X-Hosts", NotOwned},
+		{"X-Requested-With", NotOwned},
 		{"Proxy-Authorization", NotOwned},
 		{"X-Request-Identity", NotOwned},
 	} {
