@@ -49,7 +49,7 @@ type Plane struct {
 	mu       sync.Mutex
 	current  *snapshot.Snapshot // the last that was applied; nil before Load
 	tried    uint64             // the highest number given away
-	partial  bool               // something of current could not start: every load tries again
+	partial  bool               // something of current does not run: every load tries again
 	problems config.Problems    // of the last load: they are not logged twice
 	apply    func(*snapshot.Snapshot) error
 
@@ -169,7 +169,8 @@ func sameHeld(a, b *snapshot.Snapshot) bool {
 // applyTo applies s. When parts of it cannot start the rest runs: the result is
 // then s with these held, and their reasons are among the problems.
 func (p *Plane) applyTo(s *snapshot.Snapshot, problems *config.Problems) (*snapshot.Snapshot, error) {
-	if p.apply == nil {
+	if p.apply == nil { // Run has not begun: its first look applies it
+		p.partial = true
 		return s, nil
 	}
 	err := p.apply(s)

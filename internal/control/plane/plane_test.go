@@ -164,6 +164,32 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestReloadBeforeRun: a signal may come between Load and Run; what it loads
+// must run all the same.
+func TestReloadBeforeRun(t *testing.T) {
+	b := newBench(t, good)
+	b.load()
+	b.write(strings.Replace(good, "10.0.0.1", "10.0.0.2", 1))
+	if r := b.Reload("SIGHUP"); r.Snapshot.Number != 2 {
+		t.Fatalf("%+v", r)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	var applied []uint64
+	go func() {
+		defer close(done)
+		b.Run(ctx, func(s *snapshot.Snapshot) error {
+			applied = append(applied, s.Number)
+			cancel()
+			return nil
+		})
+	}()
+	<-done
+	if len(applied) != 1 || applied[0] != 2 {
+		t.Errorf("applied %v, want number 2", applied)
+	}
+}
+
 // TestPartialApply: what cannot start is held, the rest is in use, every load
 // tries again, and to take the change back is a change.
 func TestPartialApply(t *testing.T) {
