@@ -266,10 +266,10 @@ func (p *Plane) read(in *compile.Inputs) error {
 
 // unreadable is the problem of a document that could not be read.
 func unreadable(err error) config.Problem {
-	problem := config.Problem{Severity: config.Error, What: err.Error(), Fix: "check the path and its permissions"}
+	problem := config.Problem{Severity: config.Error, What: err.Error(), Fix: "name another path, or change what is there"}
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
 		problem.Pos.File = cause.Path
-		problem.What = fmt.Sprintf("cannot be read: %v", cause.Err)
+		problem.What, problem.Fix = fmt.Sprintf("cannot be read: %v", cause.Err), "check the path and its permissions"
 	}
 	return problem
 }

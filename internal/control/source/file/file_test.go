@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -101,5 +102,22 @@ func TestReadIsBounded(t *testing.T) {
 	}
 	if _, err := Secret(dir); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("a directory as a secret: %v", err)
+	}
+}
+
+// TestWhatIsNoFile: neither a pipe without a writer nor a device holds a check up.
+func TestWhatIsNoFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if content, err := Secret(pipe); err != nil || len(content) != 0 {
+		t.Errorf("Secret of a pipe without a writer: %q, %v", content, err)
+	}
+	if set, err := Read([]string{pipe}); err != nil || len(set.Documents) != 1 || len(set.Documents[0].Content) != 0 {
+		t.Errorf("Read of a pipe without a writer: %+v, %v", set, err)
+	}
+	if _, err := Secret("/dev/zero"); err == nil || !strings.Contains(err.Error(), "device") {
+		t.Errorf("Secret of a device: %v", err)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 )
 
 // Bounds of what is read. A document with 100,000 routes has some 20 MB.
@@ -71,8 +73,19 @@ func Read(paths []string) (Set, error) {
 	return set, nil
 }
 
-// Secret reads a file that a document refers to.
-func Secret(path string) ([]byte, error) { return readBounded(path, maxSecret) }
+// Secret reads a file that a document refers to. A document from a stranger may
+// name anything: what is no file is not opened, since to open a device may
+// have effects, and to read from it may have no end.
+func Secret(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&(fs.ModeDevice|fs.ModeSocket) != 0 {
+		return nil, fmt.Errorf("%s is a device or a socket", path)
+	}
+	return readBounded(path, maxSecret)
+}
 
 // expand lists the files to read, each once; listed are those that came out of
 // a directory.
@@ -154,7 +167,8 @@ func isDocument(name string) bool {
 // readBounded reads a regular file (or what can be read like one, as <(...) of
 // a shell) up to limit bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	// A pipe into which nobody writes is empty; to open it must not wait.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
