@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,38 +47,57 @@ name and runs nothing, so that it is safe on a document from a stranger.`,
 func (app App) checkFiles(paths []string, format string, effective bool) error {
 	p := plane.New(plane.Config{Paths: paths, Filters: app.Filters, Env: os.LookupEnv, Log: slog.New(slog.DiscardHandler)})
 	snap, problems := p.Load()
-	switch {
-	case format == "json":
-		if problems == nil {
-			problems = config.Problems{}
-		}
-		if err := writeJSON(app.Stdout, map[string]any{"errors": problems.Errors(), "problems": problems}); err != nil {
+	var document *config.Document
+	if effective && snap != nil {
+		var err error
+		if document, err = effectiveDocument(paths); err != nil {
 			return err
 		}
-	case effective && snap != nil:
+	}
+	var err error
+	switch {
+	case format == "json":
+		err = app.printCheck(problems, document)
+	case document != nil:
 		printProblems(app.Stderr, problems)
+		var text []byte
+		if text, err = config.Effective(document); err == nil {
+			_, err = app.Stdout.Write(text)
+		}
 	default:
 		printProblems(app.Stdout, problems)
+		if snap != nil {
+			_, err = fmt.Fprintf(app.Stdout, "ok: %s, %s, %s, %s\n", count(len(snap.Listeners), "listener"), count(len(snap.Routes), "route"),
+				count(len(snap.Clusters), "cluster"), count(len(problems), "warning"))
+		}
 	}
-	if problems.Errors() > 0 {
+	if err == nil && problems.Errors() > 0 {
 		return errReported
 	}
-	if effective {
-		return app.printEffective(paths)
-	}
-	if format == "json" {
-		return nil
-	}
-	_, err := fmt.Fprintf(app.Stdout, "ok: %s, %s, %s, %s\n", count(len(snap.Listeners), "listener"), count(len(snap.Routes), "route"),
-		count(len(snap.Clusters), "cluster"), count(len(problems), "warning"))
 	return err
 }
 
-// printEffective prints the documents as one, with defaults.
-func (app App) printEffective(paths []string) error {
+// printCheck prints the problems, and the document if it was asked for, as JSON.
+func (app App) printCheck(problems config.Problems, document *config.Document) error {
+	report := struct {
+		Errors   int             `json:"errors"`
+		Problems config.Problems `json:"problems"`
+		Document json.RawMessage `json:"document,omitempty"`
+	}{problems.Errors(), append(config.Problems{}, problems...), nil}
+	if document != nil {
+		var err error
+		if report.Document, err = config.CanonicalJSON(document); err != nil {
+			return err
+		}
+	}
+	return writeJSON(app.Stdout, report)
+}
+
+// effectiveDocument is the documents as one.
+func effectiveDocument(paths []string) (*config.Document, error) {
 	set, err := file.Read(paths)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var docs []*config.Document
 	for _, d := range set.Documents {
@@ -86,10 +106,5 @@ func (app App) printEffective(paths []string) error {
 		}
 	}
 	merged, _ := config.Merge(docs...)
-	effective, err := config.Effective(merged)
-	if err != nil {
-		return err
-	}
-	_, err = app.Stdout.Write(effective)
-	return err
+	return merged, nil
 }

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -59,5 +62,30 @@ func TestVersion(t *testing.T) {
 	code, byFlag, _ := command("--version")
 	if code != exitOK || byFlag != byCommand || !strings.HasPrefix(byFlag, "weir v1 go") {
 		t.Errorf("exit %d, %q and %q", code, byFlag, byCommand)
+	}
+}
+
+// TestCheckJSON: one JSON value, with the effective document if it was asked for.
+func TestCheckJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.yaml")
+	if err := os.WriteFile(path, []byte("listeners: [{name: a, address: \":8080\"}]\nroutes: [{name: r, respond: {body: hi}}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Errors   *int
+		Problems []any
+		Document struct {
+			Drain struct{ Grace string }
+		}
+	}
+	code, out, _ := command("check", path, "--format", "json", "--effective")
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitOK {
+		t.Fatalf("exit %d, %v: %s", code, err, out)
+	}
+	if report.Errors == nil || *report.Errors != 0 || report.Problems == nil || report.Document.Drain.Grace != "30s" {
+		t.Errorf("%s", out)
+	}
+	if _, out, _ := command("check", path, "--format", "json"); strings.Contains(out, "document") {
+		t.Errorf("a document nobody asked for: %s", out)
 	}
 }
