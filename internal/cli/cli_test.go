@@ -30,7 +30,7 @@ func TestUsage(t *testing.T) {
 		"check --format json":             `weir: check: name a file or a directory with documents; see weir check --help`,
 		"version x":                       `weir: version: there is no argument to give, and "x" is one; see weir version --help`,
 		"completion csh":                  `weir: completion: there is no argument to give, and "csh" is one; see weir completion --help`,
-		"explain a.yaml GET":              `weir: explain: got 2 arguments, want FILE_OR_DIR METHOD URL (or METHOD URL with --admin); see weir explain --help`,
+		"explain a.yaml GET":              `weir: explain: got 2 arguments, want FILE_OR_DIR... METHOD URL (or METHOD URL with --admin); see weir explain --help`,
 		"check --formt json a.yaml":       `weir: unknown flag: --formt; see weir check --help`,
 		"proxy --to http://":              `weir: proxy: --to "http://" has no host; write for example http://127.0.0.1:9000; see weir proxy --help`,
 		"proxy --to 127.0.0.1:9000":       `weir: proxy: --to "127.0.0.1:9000" has no scheme; write http://127.0.0.1:9000 or https://127.0.0.1:9000; see weir proxy --help`,

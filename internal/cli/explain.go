@@ -30,7 +30,7 @@ type explainFlags struct {
 func (app App) explain() *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain FILE_OR_DIR METHOD URL  |  explain --admin ADDR METHOD URL",
+		Use:   "explain FILE_OR_DIR... METHOD URL  |  explain --admin ADDR METHOD URL",
 		Short: "Say what would become of a request, and why",
 		Long: `Say what would become of a request: which listener and route take it and why
 each other candidate does not, what the upstream would see, which filters run,
@@ -39,16 +39,13 @@ timeouts, retries, cluster and endpoints. Nothing is sent.
 With --admin it asks a running proxy what its running snapshot would do.
 Exit code 1 when the request would be refused or no route takes it.`,
 		Example: `  weir explain weir.yaml GET https://api.example.com/v1/items
+  weir explain base.yaml team-a.yaml GET https://api.example.com/
   weir explain weir.yaml POST /v1/items -H 'Host: api.example.com' -H 'X-Tenant: a'
   weir explain weir.yaml GET http://intern.example.com/ --client 10.1.2.3
   weir explain --admin 127.0.0.1:9901 GET https://api.example.com/ --format json`,
 		Args: func(_ *cobra.Command, args []string) error {
-			want := 3
-			if f.admin != "" {
-				want = 2
-			}
-			if len(args) != want {
-				return usagef("explain: got %s, want FILE_OR_DIR METHOD URL (or METHOD URL with --admin)", count(len(args), "argument"))
+			if f.admin == "" && len(args) < 3 || f.admin != "" && len(args) != 2 {
+				return usagef("explain: got %s, want FILE_OR_DIR... METHOD URL (or METHOD URL with --admin)", count(len(args), "argument"))
 			}
 			return nil
 		},
@@ -59,7 +56,8 @@ Exit code 1 when the request would be refused or no route takes it.`,
 			if f.admin != "" {
 				return app.explainRunning(f, args[0], args[1])
 			}
-			return app.explainFiles(f, args[0], args[1], args[2])
+			n := len(args) - 2
+			return app.explainFiles(f, args[:n], args[n], args[n+1])
 		},
 	}
 	flags := cmd.Flags()
@@ -90,12 +88,12 @@ func (f *explainFlags) query(method, target string) (explain.Query, error) {
 	return q, nil
 }
 
-func (app App) explainFiles(f explainFlags, path, method, target string) error {
+func (app App) explainFiles(f explainFlags, paths []string, method, target string) error {
 	q, err := f.query(method, target)
 	if err != nil {
 		return err
 	}
-	p := plane.New(plane.Config{Paths: []string{path}, Filters: app.Filters, Env: os.LookupEnv, Log: slog.New(slog.DiscardHandler)})
+	p := plane.New(plane.Config{Paths: paths, Filters: app.Filters, Env: os.LookupEnv, Log: slog.New(slog.DiscardHandler)})
 	snap, problems := p.Load()
 	if snap == nil {
 		printProblems(app.Stderr, problems)
