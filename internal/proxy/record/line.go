@@ -218,9 +218,8 @@ func appendOwn(dst []byte, v value, sc *scratch, req *stream.Request) []byte {
 	case address:
 		return appendAddr(dst, req.Client)
 	case addressPort:
-		dst = appendAddr(dst, req.Conn.Remote.Addr())
-		dst = append(dst, ':')
-		return strconv.AppendUint(dst, uint64(req.Conn.Remote.Port()), 10)
+		remote := req.Conn.Remote
+		return netip.AddrPortFrom(remote.Addr().WithZone(""), remote.Port()).AppendTo(dst)
 	}
 	return append(dst, v.text...)
 }

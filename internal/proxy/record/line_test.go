@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -84,6 +85,17 @@ func TestJSON(t *testing.T) {
 	}
 	if len(got) > 0 {
 		t.Errorf("unexpected fields: %v", got)
+	}
+}
+
+// TestPeerIPv6: the address and the port stay apart; a zone, which is free text, is left out.
+func TestPeerIPv6(t *testing.T) {
+	req := full()
+	conn := *req.Conn
+	conn.Remote = netip.MustParseAddrPort("[fe80::1%eth0]:51234")
+	req.Conn = &conn
+	if got := parse(t, lines(t, toStdout(nil), req)[0])["peer"]; got != "[fe80::1]:51234" {
+		t.Errorf("peer %v", got)
 	}
 }
 
