@@ -69,7 +69,7 @@ func (d daemon) handle(sig os.Signal) (end bool) {
 			d.log.Info("opened the access log again")
 		}
 	default:
-		d.log.Info("ending: no new connections; what is under way may finish", "signal", sig.String(), "grace", d.engine.Grace())
+		d.log.Info("ending: no new connections; what is under way may finish", "signal", sig.String(), "grace", d.engine.Grace().String())
 		return true
 	}
 	return false

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +268,39 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 		t.Errorf("body %q, %v", body, err)
 	}
 	<-ended
+}
+
+// TestCutAtTheEndOfGrace: the log does not blame the client for it.
+func TestCutAtTheEndOfGrace(t *testing.T) {
+	asked := make(chan struct{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+		close(asked)
+		_, _ = conn.Read(make([]byte, 1)) // until Weir closes
+	}()
+	log := filepath.Join(t.TempDir(), "a.log")
+	e := start(t, compiled(t, fmt.Sprintf(document, log, "hi", ln.Addr()), nil))
+	if _, err := dial(t, e).conn.Write(plainRequest); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	e.Shutdown(over)
+	line, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(line), `"fault":"draining","fault_origin":"local","fault_limit":"grace"`) {
+		t.Errorf("%s, %v", line, err)
+	}
 }
 
 func BenchmarkProxiedRequest(b *testing.B) {

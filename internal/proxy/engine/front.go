@@ -174,10 +174,19 @@ func (f *front) newServer(l *snapshot.Listener) *server {
 		Refuse: func(_ context.Context, req *stream.Request, fault *stream.Fault) *stream.Response {
 			return own.answer.Respond(req, fault)
 		},
-		Done: e.recorder.Done, Go: e.spawn, Dog: &e.dog, Phases: phasesOf(&timeouts),
+		Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: phasesOf(&timeouts),
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge),
 	})
 	return own
+}
+
+// done records an exchange. What we cut at the end of the grace period looks to
+// the stages like a client that left; it did not.
+func (f *front) done(req *stream.Request) {
+	if fault := req.Exchange.Fault; fault != nil && fault.Kind == stream.ClientGone && f.ctx.Err() != nil {
+		req.Exchange.Fault = &stream.Fault{Kind: stream.Draining, Limit: "grace", Cause: fault.Cause}
+	}
+	f.engine.recorder.Done(req)
 }
 
 // rateGrace is how long a body may take before its rate is judged.
