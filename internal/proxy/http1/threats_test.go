@@ -2,16 +2,20 @@ package http1
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -301,5 +305,82 @@ func (e *edge) comeToRest(peers int, phase stream.Phase, body *counted) {
 		if read := body.n.Load(); in != peers || read != last {
 			last, quiet = read, 0
 		}
+	}
+}
+
+// What is read and thrown away behind a refusal is bounded, not only its time.
+func TestLingerReadsNoFlood(t *testing.T) {
+	e := newEdge(t, echo)
+	p := e.dial()
+	p.send("?\r\n\r\n")
+	for piece := make([]byte, 64<<10); ; {
+		if _, err := p.nc.Write(piece); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("the flood goes on")
+		} else if err != nil {
+			return
+		}
+	}
+}
+
+// One empty line may stand before a request line (RFC 9112 section 2.2), not a
+// stream of them that never becomes a request, however it is cut into pieces.
+func TestEmptyLinesBeforeARequest(t *testing.T) {
+	for _, c := range []struct {
+		pieces []string
+		want   string
+	}{
+		{[]string{"\r\n", get + "\r\n"}, "HTTP/1.1 200 OK"},
+		{[]string{"\r", "\n", get + "\r\n"}, "HTTP/1.1 200 OK"},
+		{[]string{"\r\n", "\r\n", get + "\r\n"}, "HTTP/1.1 400 Bad Request"},
+		{[]string{"\r", "\n", "\r", "\n"}, "HTTP/1.1 400 Bad Request"},
+		{[]string{"\r", "\r"}, "HTTP/1.1 400 Bad Request"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			var dog watchdog.Dog
+			server := NewServer(ServerConfig{
+				Limits: testLimits, Service: echo, Refuse: refuse, Go: func(f func()) { go f() }, Dog: &dog, Phases: testPhases,
+			})
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				server.Serve(context.Background(), far, facts(far))
+			}()
+			go func() {
+				for _, piece := range c.pieces {
+					near.Write([]byte(piece))
+					synctest.Wait()
+				}
+			}()
+			p := newPeer(t, near)
+			if first, _ := p.head(); first != c.want {
+				t.Errorf("%q: %s, want %s", c.pieces, first, c.want)
+			}
+			near.Close()
+			<-ended
+		})
+	}
+}
+
+// An upstream may nominate fields of its own for removal, but none that is
+// meant for every recipient: those survive (CVE-2021-33197, the other way).
+func TestResponseNominatesFields(t *testing.T) {
+	o := newOrigin(t)
+	e := newEdge(t, newPool(t, o))
+	p := e.dial()
+	p.send(get + "\r\n")
+	up := o.accept()
+	up.head()
+	up.send("HTTP/1.1 200 OK\r\nConnection: set-cookie, Content-Security-Policy, X-Hop, content-length\r\n" +
+		"Set-Cookie: a=b\r\nX-Hop: 1\r\nContent-Security-Policy: none\r\nContent-Length: 0\r\n\r\n")
+	first, fields := p.head()
+	got := strings.Join(fields, "\n") + "\n"
+	for _, want := range []string{"Set-Cookie: a=b\n", "Content-Security-Policy: none\n", "Content-Length: 0\n"} {
+		if first != "HTTP/1.1 200 OK" || !strings.Contains(got, want) {
+			t.Errorf("%s: no %q in\n%s", first, want, got)
+		}
+	}
+	if strings.Contains(got, "X-Hop") {
+		t.Errorf("a field of the upstream's connection goes on:\n%s", got)
 	}
 }
