@@ -38,6 +38,9 @@ func checkRetry(spec *config.Route, r *config.Report) {
 				"%s may be carried out twice: an attempt whose answer got lost is sent again", method)
 		}
 	}
+	if at := slices.Index(retry.On, "timeout"); at >= 0 && retry.PerTry == 0 {
+		r.Warnf(index("on", at), "add per_try: a time shorter than timeout", "timeout never applies: it is about per_try, which has no limit")
+	}
 	if retry.PerTry > 0 && spec.Timeout > 0 && retry.PerTry > spec.Timeout {
 		r.Warnf("per_try", "make it shorter than timeout", "per_try (%s) is longer than timeout (%s), which ends all attempts", retry.PerTry, spec.Timeout)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/weirproxy/weir/stream"
@@ -66,12 +67,20 @@ func (l *Listener) acceptLoop() error {
 		first := backOff == 0
 		backOff = min(max(2*backOff, minBackOff), maxBackOff)
 		if first || backOff == maxBackOff {
-			l.log.Error("accept failed; trying again", "err", err, "in", backOff)
+			l.log.Error("accept failed; trying again"+advice(err), "err", err, "in", backOff)
 		}
 		if !l.sleep(backOff) {
 			return nil
 		}
 	}
+}
+
+// advice is what to do about a failed accept that does not mend itself.
+func advice(err error) string {
+	if errors.Is(err, syscall.EMFILE) {
+		return "; this process has no descriptor left: raise its limit (LimitNOFILE, ulimit -n), or lower max_connections"
+	}
+	return ""
 }
 
 func (l *Listener) stopping() bool {

@@ -44,7 +44,7 @@ func (f *file) Write(p []byte) (int, error) { return f.open.Write(p) }
 func (f *file) Reopen() error {
 	fresh, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 	if err != nil {
-		return fmt.Errorf("access log: %w", err)
+		return fmt.Errorf("access log: %w; check that its directory is there and may be written", err)
 	}
 	old := f.open
 	f.open = fresh
