@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"crypto/tls"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,8 @@ type world struct {
 	weir        *process
 	panics      bool // the case makes weir panic
 	authorities map[string]*authority
+
+	client, server *tls.Config // of front.sock and of upstreams; nil: in the clear
 }
 
 // player is who plays a script beside the case.

@@ -171,9 +171,7 @@ func (d *dialogue) step(s step) error {
 	case "close-write":
 		return d.conn.(interface{ CloseWrite() error }).CloseWrite()
 	case "reset":
-		if err := d.conn.(*net.TCPConn).SetLinger(0); err != nil {
-			return err
-		}
+		return reset(d.conn)
 	}
 	return d.conn.Close()
 }
@@ -181,8 +179,8 @@ func (d *dialogue) step(s step) error {
 // send writes n times. That the other side may have gone is for the next step
 // to say: a refusal comes before all was sent.
 func (d *dialogue) send(text string, n int) error {
-	for range n {
-		if _, err := io.WriteString(d.conn, text); err != nil {
+	for batch := max(1, (64<<10)/max(1, len(text))); n > 0; n -= batch {
+		if _, err := io.WriteString(d.conn, strings.Repeat(text, min(n, batch))); err != nil {
 			if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 				return nil
 			}
@@ -258,6 +256,17 @@ func (d *dialogue) end() error {
 		return fmt.Errorf("the other side said %q first", rest)
 	}
 	return notTimeout(err)
+}
+
+// reset closes conn so that the other side sees no orderly end.
+func reset(conn net.Conn) error {
+	if under, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = under.NetConn()
+	}
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func notTimeout(err error) error {

@@ -32,6 +32,8 @@ func cmdUpstream(ts *testscript.TestScript, neg bool, args []string) {
 		pair, err := keyPair(ts.MkAbs("."), leaf)
 		ts.Check(err)
 		ln = tls.NewListener(ln, &tls.Config{Certificates: pair})
+	} else if secure := worldOf(ts).server; secure != nil {
+		ln = tls.NewListener(ln, secure)
 	}
 	u, err := startUpstream(ln, ts.ReadFile(rest[1]), worldOf(ts).words)
 	ts.Check(err)
@@ -41,6 +43,9 @@ func cmdUpstream(ts *testscript.TestScript, neg bool, args []string) {
 // dial connects to a socket of the case, or to an address.
 func dial(ts *testscript.TestScript, to string, secure *tls.Config) (net.Conn, error) {
 	network, dialer := "unix", net.Dialer{Timeout: patience}
+	if secure == nil && to == "front.sock" {
+		secure = worldOf(ts).client
+	}
 	if isAddress(to) {
 		network = "tcp"
 	} else {

@@ -127,7 +127,11 @@ func curl(ts *testscript.TestScript, neg bool, socket string, args []string) {
 	scheme, host, _ := strings.Cut(url, "://")
 	switch host, _, _ = strings.Cut(host, "/"); {
 	case url[0] == '/' || url[0] == '*':
-		url = "http://localhost" + url
+		scheme = "http"
+		if worldOf(ts).client != nil && socket == "front.sock" {
+			scheme = "https"
+		}
+		url = scheme + "://localhost" + url
 	case isAddress(host):
 		all = all[:len(all)-2]
 	}
