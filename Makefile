@@ -4,7 +4,7 @@ GO       ?= go
 export GOTOOLCHAIN = local
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS   = -s -w -X main.version=$(VERSION)
-FUZZTIME ?= 20s
+FUZZTIME ?= 200000x
 
 .PHONY: help build run test quick race cross lint bench fuzz generate clean
 
@@ -47,7 +47,7 @@ bench: build ## side by side with nginx, HAProxy and httputil.ReverseProxy
 	$(GO) build -o bin/bench ./test/bench
 	bin/bench -weir bin/weir $(BENCHFLAGS)
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## every fuzz target for FUZZTIME executions (or a time: 1m)
 	GO=$(GO) FUZZTIME=$(FUZZTIME) sh tools/fuzz.sh
 
 generate: ## reference, schema and what else is made from the code
