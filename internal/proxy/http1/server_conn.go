@@ -191,7 +191,7 @@ func (c *serverConn) awaitFirst() bool {
 		return false
 	}
 	c.enter(stream.PhaseIdle)
-	err := c.src.fill()
+	err := c.src.await()
 	if c.occupation.CompareAndSwap(connIdle, connBusy) {
 		return err == nil
 	}

@@ -31,7 +31,7 @@ type source struct {
 
 	onReadable func(fd uintptr) bool // tryRead, bound once
 	err        error                 // of the last tryRead
-	first      [1]byte               // what fillPlain waits with
+	first      [1]byte               // what await waits with
 }
 
 func (s *source) init(nc net.Conn) {
@@ -77,7 +77,8 @@ func (s *source) release() {
 	s.page, s.buf, s.r, s.w = nil, nil, 0, 0
 }
 
-// fill reads at least one byte more. It blocks without holding a page.
+// fill reads at least one byte more. On a plain socket it blocks without holding
+// a page.
 func (s *source) fill() error {
 	if s.raw == nil {
 		return s.fillPlain()
@@ -102,19 +103,26 @@ func (s *source) tryRead(fd uintptr) bool {
 	return true
 }
 
-// fillPlain is fill for a net.Conn whose readiness cannot be seen. The first
-// byte is waited for without a page; the rest of what has come with it is then
-// read at once.
-func (s *source) fillPlain() error {
-	if s.buf == nil {
-		n, err := s.nc.Read(s.first[:])
-		if n == 0 {
-			return orEOF(err)
-		}
-		s.makeRoom()
-		s.buf[0], s.w = s.first[0], 1
-		return nil
+// await is fill for what may be long in coming: a request, or the head of a
+// response. Of a net.Conn whose readiness cannot be seen, such as TLS, the first
+// byte is waited for without a page, and the next fill brings what came with it.
+// That is no way to read content, which would come in pieces of one byte.
+func (s *source) await() error {
+	if s.raw != nil || s.buf != nil {
+		return s.fill()
 	}
+	n, err := s.nc.Read(s.first[:])
+	if n == 0 {
+		return orEOF(err)
+	}
+	s.makeRoom()
+	s.buf[0], s.w = s.first[0], 1
+	return nil
+}
+
+// fillPlain is fill for a net.Conn whose readiness cannot be seen: it waits
+// with a page.
+func (s *source) fillPlain() error {
 	s.makeRoom()
 	n, err := s.nc.Read(s.buf[s.w:])
 	s.w += n

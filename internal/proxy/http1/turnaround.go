@@ -125,7 +125,7 @@ func (c *Client) sendRest(deadline time.Time) *stream.Fault {
 	}
 	c.sent()
 	c.guard.EnterUntil(uint8(stream.PhaseUpstreamHead), c.ctx, deadline)
-	if err := c.src.fill(); err != nil {
+	if err := c.src.await(); err != nil {
 		return c.headFault(err)
 	}
 	return nil
