@@ -36,6 +36,7 @@ cross: ## builds for the other systems
 .PHONY: tools
 tools: ## what the tests need from the system (Debian)
 	@command -v curl >/dev/null || { apt-get update -qq && apt-get install -y -qq curl; }
+	@command -v gcc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } # for -race
 
 lint: ## golangci-lint, built from tools/
 	cd tools/golangci-lint && $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
