@@ -49,10 +49,12 @@ func run(weir, document string) error {
 	}
 	fmt.Print(message)
 	cmd := exec.CommandContext(ctx, weir, "run", document)
+	// A group of its own: Ctrl-C would reach Weir twice otherwise, by the
+	// terminal and by us, and a second signal ends the grace period.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	// Ctrl-C reaches the whole process group; Weir drains on its own account.
 	if err := cmd.Run(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("weir: %w", err)
 	}
