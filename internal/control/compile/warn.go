@@ -10,6 +10,7 @@ func (c *compiler) warn() {
 	c.warnAboutUnused()
 	c.warnAboutUncovered()
 	c.warnAboutDead()
+	c.warnAboutLoops()
 }
 
 // warnAboutUnused says nothing while a route is left out for its errors: it is

@@ -153,7 +153,7 @@ func (u *url) request(l *snapshot.Listener) (*stream.Request, string) {
 		return req, fmt.Sprintf("%v", fault)
 	}
 	if target.Host == "" {
-		return req, "the Host field is missing: 400"
+		return req, "the Host field is missing: 400 (give a whole URL, or a Host header)"
 	}
 	if req.Target = target; req.Conn.TLS != nil {
 		req.Conn.TLS.ServerName = target.Host

@@ -170,7 +170,7 @@ func (u *upstream) view(held string) admin.Cluster {
 		var learned time.Duration
 		if p, ok := ep.Transport.(interface{ Horizon() (time.Duration, bool) }); ok {
 			if limit, known := p.Horizon(); known {
-				learned = limit
+				learned = limit.Round(time.Millisecond)
 			}
 		}
 		row.Endpoints = append(row.Endpoints, admin.EndpointOf(ep.Status(now), learned))

@@ -166,7 +166,7 @@ type errSANs struct {
 }
 
 func (e *errSANs) Error() string {
-	return fmt.Sprintf("the certificate is for %s and for none of tls.sans %q", names(e.leaf), e.want)
+	return fmt.Sprintf("the certificate is for %s and for none of tls.sans %q; set tls.sans of the cluster to what its endpoints are", names(e.leaf), e.want)
 }
 
 // verifySANs verifies the chain as the standard library does, then looks for
