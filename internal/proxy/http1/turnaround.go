@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"io"
+	"os"
 	"syscall"
 	"time"
 
@@ -135,15 +136,39 @@ func (c *Client) sendRest(deadline time.Time) *stream.Fault {
 // one that was used before, anything to read means that it is dead: the end of
 // TLS comes as bytes too.
 func (c *Client) sendPlain(deadline time.Time) *stream.Fault {
-	if c.peeker != nil && c.exchanges > 1 {
-		c.peekErr = syscall.EAGAIN
-		_ = c.peeker.Control(c.peekFn) // fails when it is closed on our side, as the write will
-		if !errors.Is(c.peekErr, syscall.EAGAIN) {
-			c.turn.stale, c.turn.err = true, c.peekErr
+	if c.exchanges > 1 {
+		if err := c.unasked(deadline); !errors.Is(err, syscall.EAGAIN) {
+			c.turn.stale, c.turn.err = true, err
 			return c.staleFault()
 		}
 	}
 	return c.sendRest(deadline)
+}
+
+// unasked looks for bytes that no request asked for, as readNow does on a plain
+// socket: nil is some, syscall.EAGAIN none. They may be on the descriptor, or
+// off it already and held by nc, as the rest of a TLS record or as another one.
+// For these, a read whose deadline has passed gives what is held, and asks the
+// descriptor for nothing.
+func (c *Client) unasked(deadline time.Time) error {
+	_ = c.nc.SetReadDeadline(longAgo)
+	n, err := c.nc.Read(c.src.first[:])
+	if c.precise {
+		_ = c.nc.SetReadDeadline(deadline)
+	} else {
+		_ = c.nc.SetReadDeadline(noDeadline)
+	}
+	switch {
+	case n > 0:
+		return nil
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case c.peeker == nil:
+		return syscall.EAGAIN
+	}
+	c.peekErr = syscall.EAGAIN
+	_ = c.peeker.Control(c.peekFn) // fails when it is closed on our side, as the write will
+	return c.peekErr
 }
 
 func (c *Client) peek(fd uintptr) { c.peekErr = peek.Look(fd) }
