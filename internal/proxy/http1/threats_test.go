@@ -384,3 +384,28 @@ func TestResponseNominatesFields(t *testing.T) {
 		t.Errorf("a field of the upstream's connection goes on:\n%s", got)
 	}
 }
+
+// A body that ends before its declared length, whoever made it, ends the
+// connection: what followed would be taken for the rest.
+func TestShortBodyIsCut(t *testing.T) {
+	e := newEdge(t, stream.ServiceFunc(func(context.Context, *stream.Request) (*stream.Response, error) {
+		return &stream.Response{Status: 200, Body: &streamed{Reader: strings.NewReader("abc")}, Length: 10}, nil
+	}))
+	p := e.dial()
+	p.send(get + "\r\n" + get + "\r\n")
+	if first, _ := p.head(); first != "HTTP/1.1 200 OK" {
+		t.Errorf("answered %q", first)
+	}
+	if rest := p.rest(); rest != "abc" {
+		t.Errorf("behind the head came %q", rest)
+	}
+	if ex := e.exchange(0); ex.Fault == nil || ex.Fault.Kind != stream.ResponseTruncated {
+		t.Errorf("the fault is %v", ex.Fault)
+	}
+}
+
+// streamed is a body that is not in memory.
+type streamed struct{ io.Reader }
+
+func (*streamed) Close() error            { return nil }
+func (*streamed) Trailer() *stream.Header { return nil }
