@@ -7,8 +7,12 @@
 //
 //	upstream [-tcp] [-tls LEAF] NAME SCRIPT
 //	                           listens on $WORK/NAME.sock, or with -tcp on a
-//	                           port that the system picks ($NAME_ADDR, in
-//	                           documents $NAME_PORT too), and plays SCRIPT to who connects
+//	                           port that the system picks ($NAME_ADDR and
+//	                           $NAME_PORT), and plays SCRIPT to who connects
+//	names NAME RECORDS         a name server on a UDP port ($NAME_ADDR in documents)
+//	                           that answers with what the file says, a record per
+//	                           line, or SERVFAIL to everything; again with the
+//	                           same NAME: with other records from now on
 //	client [-b NAME] [-tls SNI [-cert LEAF]] SOCKET SCRIPT
 //	                           plays SCRIPT against a socket or address and
 //	                           fails if the other side says something else; -b:
@@ -20,7 +24,8 @@
 //	                           certificates: NAME.pem (ca.pem), LEAF.crt, LEAF.key
 //	start ARGS...              starts weir and waits until it serves
 //	signal NAME                sends HUP, USR1, TERM, INT or KILL to it ($PID)
-//	logged TEXT                waits until its operational log has TEXT
+//	logged [-early] TEXT       waits until its operational log has TEXT behind what
+//	                           was found before; -early: or anywhere
 //	address LISTENER           waits for its address, or that of admin: $LISTENER_ADDR
 //	panics                     says that the case makes weir panic, by the filter faulty
 //	ended CODE                 wants its end with that exit code; what it wrote

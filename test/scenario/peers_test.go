@@ -26,6 +26,7 @@ func cmdUpstream(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(rest[0]+"_ADDR", ln.Addr().String())
 	ts.Check(expandDocuments(ts.MkAbs("."), "$"+rest[0]+"_ADDR", ln.Addr().String()))
 	if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil {
+		ts.Setenv(rest[0]+"_PORT", port)
 		ts.Check(expandDocuments(ts.MkAbs("."), "$"+rest[0]+"_PORT", port))
 	}
 	if leaf := set["tls"]; leaf != "" {

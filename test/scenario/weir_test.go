@@ -48,7 +48,14 @@ func waitFor(ts *testscript.TestScript, text string) string {
 }
 
 func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, neg || len(args) != 1, "logged TEXT")
+	early := len(args) > 0 && args[0] == "-early"
+	if early {
+		args = args[1:]
+	}
+	usage(ts, neg || len(args) != 1, "logged [-early] TEXT")
+	if early && strings.Contains(running(ts).log.String(), args[0]) {
+		return
+	}
 	waitFor(ts, args[0])
 }
 
