@@ -62,7 +62,10 @@ func (t *ListenerTimeouts) SetDefaults() {
 	t.Head = 10 * second
 	t.BodyIdle = 60 * second // sheet; Caddy
 	t.WriteIdle = 60 * second
-	t.MinRate = 0             // a stream that the upstream feeds slowly is no attack
+	// Sheet: a least rate beside the idle time, or a byte a minute holds a
+	// connection for ever. A response that the upstream feeds slowly is not
+	// meant: only the waits on the client count.
+	t.MinRate = 128
 	t.TunnelIdle = 5 * minute // sheet: stream idle; Envoy
 	t.MaxAge = hour           // sheet: 1 h with jitter
 }

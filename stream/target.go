@@ -36,6 +36,9 @@ func ParseTarget(scheme, method, raw, hostField string) (Target, *Fault) {
 	if method == "CONNECT" { // authority-form, RFC 9112 section 3.2.3
 		return Target{}, Faultf(MethodUnsupported, RetryNever, "CONNECT is not served here")
 	}
+	if method == "TRACE" { // the echo of a request shows the client what was added to it (RFC 9110 section 9.3.8)
+		return Target{}, Faultf(MethodUnsupported, RetryNever, "TRACE is not served here")
+	}
 	t := Target{Scheme: scheme}
 	if hostField != "" {
 		var err error

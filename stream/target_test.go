@@ -53,6 +53,7 @@ func TestParseTargetRefuses(t *testing.T) {
 		{"empty", "GET", "", "h", RequestMalformed, ""},
 		{"asterisk for GET", "GET", "*", "h", RequestMalformed, ""},
 		{"authority-form", "CONNECT", "h:443", "h:443", MethodUnsupported, ""},
+		{"echo of the request", "TRACE", "/", "h", MethodUnsupported, ""},
 		{"authority-form for GET", "GET", "h:443", "h", RequestMalformed, ""},
 		{"no leading slash (grpc-go CVE-2026-33186)", "POST", "pkg.Svc/M", "h", RequestMalformed, ""},
 		{"other scheme", "GET", "ftp://h/", "h", RequestMalformed, ""},
