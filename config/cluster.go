@@ -53,7 +53,8 @@ type Resolver struct {
 	// Servers are addresses of name servers (host:port); empty: those of the
 	// system.
 	Servers []string `yaml:"servers" json:"servers"`
-	// MinTTL is the least time for which an answer is used, whatever its TTL.
+	// MinTTL is the least time for which an answer is used, whatever its TTL;
+	// less than 1s counts as 1s.
 	MinTTL Duration `yaml:"min_ttl" json:"min_ttl"`
 	// MaxTTL is the longest. After that the last good answer stays in use until
 	// a new one is there.
