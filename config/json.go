@@ -50,8 +50,8 @@ func escapesOfJSON(content []byte) []byte {
 	return out
 }
 
-// utf16Escape reads the \uXXXX that text, valid JSON, begins with, or the two
-// of a pair. A half of a pair alone is the replacement character.
+// utf16Escape reads the escape \u with four digits that text, valid JSON,
+// begins with, or the two of a pair. A half of a pair alone is the replacement character.
 func utf16Escape(text []byte) (r rune, n int) {
 	r = hex4(text)
 	if !utf16.IsSurrogate(r) {

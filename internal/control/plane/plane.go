@@ -139,6 +139,8 @@ func (p *Plane) Reload(reason string) Result {
 	retry := p.partial
 	if !same || retry || !sameHeld(p.current, s) {
 		s, result.Err = p.applyTo(s, &result.Problems)
+	} else {
+		s = p.current // it is what runs; of a second copy in memory nobody has anything
 	}
 	switch {
 	case result.Err != nil:
