@@ -13,8 +13,24 @@ type Cluster struct {
 	DNS *DNS `yaml:"dns" json:"dns,omitempty"`
 	// Resolver says how names are resolved.
 	Resolver Resolver `yaml:"resolver" json:"resolver"`
-	// Balance is round_robin, random or least_request.
-	Balance string `yaml:"balance" json:"balance" enum:"round_robin,random,least_request"`
+	// Balance is round_robin, random, least_request, or hash, which keeps what
+	// has the same hash_key at the same endpoint.
+	Balance string `yaml:"balance" json:"balance" enum:"round_robin,random,least_request,hash"`
+	// HashKey is what balance hash goes by: client, header:NAME, cookie:NAME or
+	// query:NAME.
+	HashKey string `yaml:"hash_key" json:"hash_key"`
+	// Protocol is what is spoken to the endpoints: h1, h2 (under TLS), h2c
+	// (HTTP/2 in the clear), h3, or framed; auto is what the endpoint chooses by
+	// ALPN under TLS, h1 in the clear. Routes with protocol tcp or udp need auto: they carry bytes.
+	Protocol string `yaml:"protocol" json:"protocol" enum:"auto,h1,h2,h2c,h3,framed"`
+	// HTTP2 says how HTTP/2 is spoken to the endpoints.
+	HTTP2 ClusterHTTP2 `yaml:"http2" json:"http2"`
+	// Framing says what a frame is. For protocol framed only.
+	Framing *Framing `yaml:"framing" json:"framing,omitempty"`
+	// ProxyProtocol tells the endpoints the address of the client by a header in
+	// front of each connection: off, v1 or v2. Such connections are not shared
+	// by clients.
+	ProxyProtocol string `yaml:"proxy_protocol" json:"proxy_protocol" enum:"off,v1,v2"`
 	// TLS, when present, speaks TLS to the endpoints.
 	TLS *ClusterTLS `yaml:"tls" json:"tls,omitempty"`
 	// ConnectTimeout is the longest time for a connection, TLS included.
@@ -31,6 +47,24 @@ type Cluster struct {
 	Health *HealthCheck `yaml:"health" json:"health,omitempty"`
 	// Ejection takes out endpoints that fail real requests.
 	Ejection Ejection `yaml:"ejection" json:"ejection"`
+}
+
+// ClusterHTTP2 says how HTTP/2 is spoken to the endpoints.
+type ClusterHTTP2 struct {
+	// MaxStreams is how many requests one connection carries at once; the
+	// endpoint may allow less. When they are used up, another connection is
+	// opened.
+	MaxStreams int `yaml:"max_streams" json:"max_streams" min:"1" max:"10000"`
+	// StreamWindow is how much of one response is taken before the client has
+	// taken it: what a slow client holds of it in memory.
+	StreamWindow Size `yaml:"stream_window" json:"stream_window" min:"65535" max:"2147483647"`
+	// ConnectionWindow is the same for all responses of a connection together.
+	ConnectionWindow Size `yaml:"connection_window" json:"connection_window" min:"65535" max:"2147483647"`
+	// PingInterval is how long a connection with requests under way may be
+	// silent before the endpoint is asked whether it lives; 0: never.
+	PingInterval Duration `yaml:"ping_interval" json:"ping_interval"`
+	// PingTimeout is how long it may take to answer.
+	PingTimeout Duration `yaml:"ping_timeout" json:"ping_timeout"`
 }
 
 // Endpoint is one address with its weight. It may be written as the address
@@ -118,8 +152,10 @@ type Pool struct {
 
 // HealthCheck asks the endpoints whether they are fit.
 type HealthCheck struct {
-	// Type is http or tcp.
-	Type string `yaml:"type" json:"type" enum:"http,tcp"`
+	// Type is http, tcp or grpc (grpc.health.v1).
+	Type string `yaml:"type" json:"type" enum:"http,tcp,grpc"`
+	// Service is the one that type grpc asks about; empty: the server as a whole.
+	Service string `yaml:"service" json:"service,omitempty"`
 	// Path is asked with GET.
 	Path string `yaml:"path" json:"path"`
 	// Host is the Host header; empty: the endpoint.

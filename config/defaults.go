@@ -67,7 +67,37 @@ func (t *ListenerTimeouts) SetDefaults() {
 	// meant: only the waits on the client count.
 	t.MinRate = 128
 	t.TunnelIdle = 5 * minute // sheet: stream idle; Envoy
-	t.MaxAge = hour           // sheet: 1 h with jitter
+	t.SessionIdle = minute    // Envoy; DNS is over in moments, QUIC sends sooner
+	t.Hello = 10 * second     // as for a handshake
+	// A client that speaks first has begun after a round trip, from the other end of the
+	// world too; one of SMTP or MySQL waits this long for its greeting.
+	t.Detect = Duration(500 * time.Millisecond)
+	t.MaxAge = hour // sheet: 1 h with jitter
+}
+
+// SetDefaults: requests.
+func (l *Listener) SetDefaults() { l.Protocol = "http" }
+
+// SetDefaults: sheet: 100-128 streams (RFC 9113 section 6.5.2: not under 100).
+// The windows bound memory: a stream of 256 KiB carries 20 Mbit/s over 100 ms.
+func (h *ListenerHTTP2) SetDefaults() {
+	h.Enabled, h.MaxStreams, h.StreamWindow, h.ConnectionWindow, h.MaxAbuse = true, 128, 256<<10, 1<<20, 1000
+}
+
+// SetDefaults: a day, as most do; early data never by itself.
+func (h *ListenerHTTP3) SetDefaults() { h.MaxStreams, h.Advertise = 128, 24*hour }
+
+// SetDefaults: who is not named gets nothing.
+func (p *ProxyProtocol) SetDefaults() { p.Others = "refuse" }
+
+// SetDefaults: a frame is a body.
+func (f *ListenerFramed) SetDefaults() {
+	f.Method, f.Path, f.ContentType = "POST", "/", "application/octet-stream"
+}
+
+// SetDefaults: lines of text, or a number of four bytes in network order.
+func (f *Framing) SetDefaults() {
+	f.Type, f.Delimiter, f.LengthBytes, f.ByteOrder, f.Max = "line", "\n", 4, "big", 1<<20
 }
 
 // SetDefaults: a client that sends no name (old, or asking by address) is
@@ -81,7 +111,12 @@ func (t *ListenerTLS) SetDefaults() {
 func (c *ClientCertificate) SetDefaults() { c.Mode = "off" }
 
 // SetDefaults: sheet: 15 s as in Envoy.
-func (r *Route) SetDefaults() { r.ClientCertificate, r.Timeout = "any", 15*second }
+func (r *Route) SetDefaults() {
+	r.Protocol, r.ClientCertificate, r.Timeout = "http", "any", 15*second
+}
+
+// SetDefaults: what CONNECT is for.
+func (c *Connect) SetDefaults() { c.Ports = []int{443} }
 
 // SetDefaults: sheet: one retry, idempotent only (RFC 9110 section 9.2.2), full
 // jitter between 25 ms and 250 ms.
@@ -109,6 +144,14 @@ func (r *Respond) SetDefaults() { r.Status, r.ContentType = 200, "text/plain; ch
 // are silent for long.
 func (c *Cluster) SetDefaults() {
 	c.Balance, c.ConnectTimeout, c.BodyIdle = "least_request", 3*second, 5*minute
+	c.HashKey, c.Protocol, c.ProxyProtocol = "client", "auto", "off"
+}
+
+// SetDefaults: as for clients; an endpoint that is asked after 15 s of silence
+// and has not answered 5 s later is noticed before the timeout of a route.
+func (h *ClusterHTTP2) SetDefaults() {
+	h.MaxStreams, h.StreamWindow, h.ConnectionWindow = 128, 256<<10, 4<<20
+	h.PingInterval, h.PingTimeout = 15*second, 5*second
 }
 
 // SetDefaults: equal shares.

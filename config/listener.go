@@ -8,14 +8,102 @@ type Listener struct {
 	Name string `yaml:"name" json:"name" required:"true" format:"name"`
 	// Address is host:port, :port, [ipv6]:port or unix:/path.
 	Address string `yaml:"address" json:"address" required:"true"`
+	// Protocol is http; tcp or udp, which carry bytes without looking into them;
+	// framed, which takes each frame for a request; or detect, which tells TLS
+	// and HTTP from the rest and carries the rest as TCP.
+	Protocol string `yaml:"protocol" json:"protocol" enum:"http,tcp,udp,framed,detect"`
 	// TLS, when present, ends TLS here.
 	TLS *ListenerTLS `yaml:"tls" json:"tls,omitempty"`
+	// HTTP2 is spoken by ALPN under TLS, and to clients that begin with it in
+	// the clear.
+	HTTP2 ListenerHTTP2 `yaml:"http2" json:"http2"`
+	// HTTP3, when present, is spoken on the UDP port of the same number and
+	// advertised to the clients of the TCP port. It needs tls.
+	HTTP3 *ListenerHTTP3 `yaml:"http3" json:"http3,omitempty"`
+	// ProxyProtocol, when present, takes the address of the client from a PROXY
+	// protocol header (version 1 or 2).
+	ProxyProtocol *ProxyProtocol `yaml:"proxy_protocol" json:"proxy_protocol,omitempty"`
+	// Framed says what a frame is, and which request is made of it. For protocol
+	// framed only.
+	Framed *ListenerFramed `yaml:"framed" json:"framed,omitempty"`
 	// Limits bound what one client or all of them may take.
 	Limits ListenerLimits `yaml:"limits" json:"limits"`
 	// Timeouts end connections whose peer makes no progress.
 	Timeouts ListenerTimeouts `yaml:"timeouts" json:"timeouts"`
 	// Forwarded says which forwarding headers are believed and written.
 	Forwarded Forwarded `yaml:"forwarded" json:"forwarded"`
+}
+
+// ListenerHTTP2 says how HTTP/2 is spoken with clients.
+type ListenerHTTP2 struct {
+	// Enabled is false for a listener that speaks HTTP/1.1 only.
+	Enabled bool `yaml:"enabled" json:"enabled"`
+	// MaxStreams is how many requests of one connection may be under way.
+	MaxStreams int `yaml:"max_streams" json:"max_streams" min:"1" max:"10000"`
+	// StreamWindow is how much of one request body is taken before the upstream
+	// has taken it.
+	StreamWindow Size `yaml:"stream_window" json:"stream_window" min:"65535" max:"2147483647"`
+	// ConnectionWindow is the same for all requests of a connection together.
+	ConnectionWindow Size `yaml:"connection_window" json:"connection_window" min:"65535" max:"2147483647"`
+	// MaxAbuse is how many points a connection may collect for what costs us
+	// much and a client nothing (resets, empty frames, pings, ...); they decay
+	// by a tenth of this each second. A connection over it is closed.
+	MaxAbuse int `yaml:"max_abuse" json:"max_abuse" min:"100"`
+}
+
+// ListenerHTTP3 says how HTTP/3 is spoken with clients.
+type ListenerHTTP3 struct {
+	// MaxStreams is how many requests of one connection may be under way.
+	MaxStreams int `yaml:"max_streams" json:"max_streams" min:"1" max:"10000"`
+	// Advertise is how long clients may remember that HTTP/3 is spoken here
+	// (Alt-Svc); 0: not advertised.
+	Advertise Duration `yaml:"advertise" json:"advertise"`
+	// EarlyData takes requests before the handshake is complete (0-RTT), for
+	// routes with early_data: true; others answer 425.
+	EarlyData bool `yaml:"early_data" json:"early_data"`
+}
+
+// ProxyProtocol says whose PROXY protocol headers are read.
+type ProxyProtocol struct {
+	// From are the address ranges of the load balancers. A connection from there
+	// must begin with a header; from elsewhere it must not.
+	From []string `yaml:"from" json:"from" required:"true"`
+	// Others is what connections from elsewhere get: refuse (closed at once) or
+	// direct (served as themselves).
+	Others string `yaml:"others" json:"others" enum:"refuse,direct"`
+}
+
+// ListenerFramed makes requests of frames.
+type ListenerFramed struct {
+	// Framing says where a frame ends.
+	Framing Framing `yaml:"framing" json:"framing"`
+	// Method of the requests.
+	Method string `yaml:"method" json:"method"`
+	// Host of the requests, for routes that match one.
+	Host string `yaml:"host" json:"host,omitempty"`
+	// Path of the requests.
+	Path string `yaml:"path" json:"path"`
+	// ContentType of the requests.
+	ContentType string `yaml:"content_type" json:"content_type"`
+	// Error is the frame that answers a request that failed: {status} is its
+	// status, {reason} its reason word. Empty: the connection is closed.
+	Error string `yaml:"error" json:"error,omitempty"`
+}
+
+// Framing says where a frame ends.
+type Framing struct {
+	// Type is line (up to a delimiter) or length (a number of bytes first).
+	Type string `yaml:"type" json:"type" enum:"line,length"`
+	// Delimiter ends a line; it is no part of the content.
+	Delimiter string `yaml:"delimiter" json:"delimiter"`
+	// LengthBytes is the size of the number.
+	LengthBytes int `yaml:"length_bytes" json:"length_bytes" enum:"1,2,4,8"`
+	// ByteOrder of the number is big or little.
+	ByteOrder string `yaml:"byte_order" json:"byte_order" enum:"big,little"`
+	// Inclusive: the number counts its own bytes.
+	Inclusive bool `yaml:"inclusive" json:"inclusive,omitempty"`
+	// Max is the largest content of a frame.
+	Max Size `yaml:"max" json:"max" min:"1" max:"1073741824"`
 }
 
 // ListenerTLS ends TLS on a listener.
@@ -85,8 +173,20 @@ type ListenerTimeouts struct {
 	// MinRate is the least average speed of a body, either way, in bytes per
 	// second, checked after 10 s; 0: not checked.
 	MinRate Size `yaml:"min_rate" json:"min_rate"`
-	// TunnelIdle is the longest silence on an upgraded connection.
+	// TunnelIdle is the longest silence on an upgraded connection, a CONNECT
+	// tunnel or a TCP connection.
 	TunnelIdle Duration `yaml:"tunnel_idle" json:"tunnel_idle"`
+	// TunnelMax is the longest duration of these; 0: no limit.
+	TunnelMax Duration `yaml:"tunnel_max" json:"tunnel_max"`
+	// SessionIdle is the longest silence of a UDP session.
+	SessionIdle Duration `yaml:"session_idle" json:"session_idle"`
+	// Hello is the longest time for what comes before the protocol itself: a
+	// PROXY protocol header, or a TLS hello that is read to be passed on.
+	Hello Duration `yaml:"hello" json:"hello"`
+	// Detect is how long protocol detect waits for a client to begin. One that
+	// does not is taken for a client of a protocol in which the server speaks
+	// first.
+	Detect Duration `yaml:"detect" json:"detect"`
 	// MaxAge is how long a connection may live before it is told to close, up
 	// to a tenth more or less.
 	MaxAge Duration `yaml:"max_age" json:"max_age"`

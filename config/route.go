@@ -6,8 +6,13 @@ type Route struct {
 
 	// Name is unique among routes; it stands in logs and metrics.
 	Name string `yaml:"name" json:"name" required:"true" format:"name"`
-	// Listeners are the names of the listeners it serves; empty: all of them.
+	// Listeners are the names of the listeners it serves; empty: all of them
+	// that speak its protocol.
 	Listeners []string `yaml:"listeners" json:"listeners"`
+	// Protocol is http, or tcp or udp for connections and sessions that are
+	// carried without looking into them. Their matches have hosts (the server
+	// name of the TLS hello), alpn, ports and clients.
+	Protocol string `yaml:"protocol" json:"protocol" enum:"http,tcp,udp"`
 	// Match are the conditions; all of them must hold.
 	Match Match `yaml:"match" json:"match"`
 	// Priority comes before every other rule of precedence; higher wins.
@@ -15,6 +20,18 @@ type Route struct {
 	// ClientCertificate is any, or require, which refuses requests from
 	// connections that showed no verified certificate (with 421 or 403).
 	ClientCertificate string `yaml:"client_certificate" json:"client_certificate" enum:"any,require"`
+	// Passthrough: on a listener with tls, connections that this tcp route
+	// matches are passed on as they are, and TLS ends at the endpoint.
+	Passthrough bool `yaml:"passthrough" json:"passthrough,omitempty"`
+	// EarlyData takes requests that came as early data, which an attacker can
+	// send again: only for what does no harm when it is done twice.
+	EarlyData bool `yaml:"early_data" json:"early_data,omitempty"`
+	// Connect, when present, makes the route one for CONNECT, and for nothing
+	// else.
+	Connect *Connect `yaml:"connect" json:"connect,omitempty"`
+	// Tunnel bounds upgraded connections, CONNECT tunnels, TCP connections and
+	// UDP sessions of this route.
+	Tunnel Tunnel `yaml:"tunnel" json:"tunnel"`
 	// Timeout is the longest time until the head of the response, all attempts
 	// together.
 	Timeout Duration `yaml:"timeout" json:"timeout"`
@@ -35,6 +52,35 @@ type Route struct {
 	Respond *Respond `yaml:"respond" json:"respond,omitempty"`
 }
 
+// Connect is a route for CONNECT: the tunnel goes to an endpoint of the cluster
+// under to, whatever the client asked for, or to what it asked for.
+type Connect struct {
+	// Target: the tunnel goes to the host and port that the client asks for,
+	// which match.hosts must name. The route then has no to.
+	Target bool `yaml:"target" json:"target,omitempty"`
+	// Ports are those that a client may ask for with target.
+	Ports []int `yaml:"ports" json:"ports"`
+	// AllowPrivate permits targets with addresses that are not public
+	// (loopback, link-local, private ranges).
+	AllowPrivate bool `yaml:"allow_private" json:"allow_private,omitempty"`
+}
+
+// Tunnel bounds what is carried without looking into it.
+type Tunnel struct {
+	// Idle is the longest silence; 0: as the listener has it.
+	Idle Duration `yaml:"idle" json:"idle"`
+	// Max is the longest duration; 0: as the listener has it.
+	Max Duration `yaml:"max" json:"max"`
+}
+
+// GRPCMatch is a condition on a gRPC call.
+type GRPCMatch struct {
+	// Service is the full name: package.Service; empty: any.
+	Service string `yaml:"service" json:"service,omitempty"`
+	// Method is the name without the service; empty: any.
+	Method string `yaml:"method" json:"method,omitempty"`
+}
+
 // Match are the conditions of a route. An empty part always holds.
 type Match struct {
 	// Hosts are names (a.example.com), wildcards for one or more labels
@@ -52,6 +98,13 @@ type Match struct {
 	Cookies []ValueMatch `yaml:"cookies" json:"cookies"`
 	// Clients are address ranges (CIDR) of the client.
 	Clients []string `yaml:"clients" json:"clients"`
+	// GRPC is a condition on gRPC calls, instead of path and methods.
+	GRPC *GRPCMatch `yaml:"grpc" json:"grpc,omitempty"`
+	// ALPN are protocols of which the client must offer one. For routes with
+	// protocol tcp.
+	ALPN []string `yaml:"alpn" json:"alpn"`
+	// Ports are ports of the listener. For routes with protocol tcp and udp.
+	Ports []int `yaml:"ports" json:"ports"`
 }
 
 // PathMatch is one condition on the path; at most one field is set.
@@ -142,8 +195,9 @@ type Respond struct {
 type Retry struct {
 	// Attempts is the largest number of attempts, the first included; 1: never retry.
 	Attempts int `yaml:"attempts" json:"attempts" min:"1" max:"10"`
-	// On are the conditions: connect, reset, timeout (per try), and status
-	// codes or classes (503, 5xx).
+	// On are the conditions: connect, reset, timeout (per try), status codes or
+	// classes (503, 5xx), and the statuses of gRPC, with grpc: in front
+	// (grpc:unavailable).
 	On []string `yaml:"on" json:"on"`
 	// Methods may be sent twice although the upstream may have acted on the
 	// first; others only when nothing of the request was sent.

@@ -53,10 +53,18 @@ type Spec[C any] struct {
 	Default func() C
 	// Check reports what is wrong with the settings. It is pure.
 	Check func(settings *C, report *config.Report)
+	// Load, which may be nil, reads the files that settings refer to and keeps
+	// what it needs of them in fields of settings that are not decoded
+	// (yaml:"-"); these count as content. It runs after Check and is pure.
+	Load func(settings *C, read Reader, report *config.Report)
 	// Build makes the filter around next. It runs once per route and
 	// generation; settings have passed Check.
 	Build func(settings C, env Env, next stream.Service) (stream.Service, error)
 }
+
+// Reader reads a file that a document refers to; the path is taken relative to
+// the document. The file is watched, and its size is bounded.
+type Reader func(path string) ([]byte, error)
 
 // Env is what a filter may use of the house.
 type Env struct {
@@ -75,9 +83,9 @@ type Definition struct {
 	Readme string
 	// Settings is a pointer to the default settings, for the reference and the schema.
 	Settings any
-	// Decode reads settings over the default and checks them. The result is
-	// nil when the report has errors.
-	Decode func(node config.Node, report *config.Report) any
+	// Decode reads settings over the default, checks them and loads what they
+	// refer to. The result is nil when the report has errors.
+	Decode func(node config.Node, read Reader, report *config.Report) any
 	// Build makes the filter of settings that Decode returned.
 	Build func(settings any, env Env, next stream.Service) (stream.Service, error)
 }
@@ -88,13 +96,15 @@ func Define[C any](s Spec[C]) Definition {
 	return Definition{
 		Name: s.Name, Stage: s.Stage, Status: s.Status, Trust: s.Trust, Readme: s.Readme,
 		Settings: &defaults,
-		Decode: func(node config.Node, report *config.Report) any {
+		Decode: func(node config.Node, read Reader, report *config.Report) any {
 			settings := s.Default()
 			if !node.Decode(&settings, report) {
 				return nil
 			}
 			clean := true
-			s.Check(&settings, report.Watch(&clean))
+			if s.Check(&settings, report.Watch(&clean)); clean && s.Load != nil {
+				s.Load(&settings, read, report.Watch(&clean))
+			}
 			if !clean {
 				return nil
 			}

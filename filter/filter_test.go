@@ -36,7 +36,7 @@ func decode(t *testing.T, d filter.Definition, text string) (any, config.Problem
 		}
 	}
 	var problems config.Problems
-	return d.Decode(node, config.NewReport("route r", node.At, &problems)), problems
+	return d.Decode(node, nil, config.NewReport("route r", node.At, &problems)), problems
 }
 
 func TestDecode(t *testing.T) {
@@ -69,7 +69,7 @@ func TestDecodeAfterAnotherProblem(t *testing.T) {
 	var problems config.Problems
 	report := config.NewReport("route r", func(string) config.Pos { return config.Pos{} }, &problems)
 	report.Errorf("other", "", "something else is wrong")
-	if got := define("size").Decode(config.Node{}, report); got != (size{7}) {
+	if got := define("size").Decode(config.Node{}, nil, report); got != (size{7}) {
 		t.Errorf("Decode returns %v for the problem of another", got)
 	}
 }

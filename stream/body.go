@@ -1,6 +1,9 @@
 package stream
 
-import "io"
+import (
+	"io"
+	"net"
+)
 
 // Body is the content of a message, read once, in order. After Read has
 // returned io.EOF the content was complete by its framing; every other error
@@ -49,6 +52,23 @@ type Duplex interface {
 	io.Writer
 	// CloseWrite tells the upstream that nothing more comes.
 	CloseWrite() error
+}
+
+// Awaiter is a Body that can wait until Read has something to give (bytes, the
+// end, or a fault), so that a quiet stream or tunnel holds no memory to read
+// into. Who wraps a Body passes that on.
+type Awaiter interface {
+	Body
+	Await() error
+}
+
+// Socketed is a Duplex whose bytes are those of a plain socket: whoever carries
+// it may move them without copying (splice). What was read ahead comes out of
+// Read first; Socket is the socket once nothing is left of that, else nil. The
+// Duplex stays the owner: it alone closes the socket.
+type Socketed interface {
+	Duplex
+	Socket() net.Conn
 }
 
 // NoBody is the body of a message without content.

@@ -98,6 +98,10 @@ const (
 	ClientGone
 	ClientTooSlow
 	Misdirected
+	TooEarly           // early data on a route that does not take it
+	AbusiveClient      // a connection that costs more than it asks for
+	ContentUnsupported // a content coding that is not understood, or content that is not what it says
+	ProxyHeaderBad     // a PROXY protocol header is missing, malformed or not allowed
 
 	// Local.
 	NoRoute
@@ -148,6 +152,10 @@ var kinds = [NumKinds]struct {
 	ClientGone:         {"client_gone", Downstream},
 	ClientTooSlow:      {"client_too_slow", Downstream},
 	Misdirected:        {"misdirected", Downstream},
+	TooEarly:           {"too_early", Downstream},
+	AbusiveClient:      {"abusive_client", Downstream},
+	ContentUnsupported: {"content_unsupported", Downstream},
+	ProxyHeaderBad:     {"proxy_header_bad", Downstream},
 	NoRoute:            {"no_route", Local},
 	NoCluster:          {"no_cluster", Local},
 	NoEndpoint:         {"no_endpoint", Local},

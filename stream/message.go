@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Proto is the version of HTTP that a message came with.
+// Proto is the version of HTTP that a message came with; or, for what is not
+// HTTP, the transport.
 type Proto uint8
 
 // The versions.
@@ -14,9 +15,18 @@ const (
 	HTTP11
 	HTTP2
 	HTTP3
+	// TCP is a connection, UDP a session (the datagrams between two addresses),
+	// carried without looking into it. Such a Request has no method, no header
+	// and NoBody; Target.Host is the server name of its TLS hello, or "". Its
+	// Response has status 200 and a Duplex body. On a Duplex of UDP each Read
+	// and each Write is one datagram.
+	TCP
+	UDP
+	// Framed is a message of a protocol of frames (proxy/framed).
+	Framed
 )
 
-var protoNames = [...]string{"", "HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"}
+var protoNames = [...]string{"", "HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3", "TCP", "UDP", "framed"}
 
 func (p Proto) String() string { return protoNames[p] }
 
@@ -34,7 +44,9 @@ type Request struct {
 	// Length of the body in bytes; 0 none, -1 known only at its end.
 	Length int64
 	// Upgrade is the one protocol the client asks to switch to, in lower case
-	// ("websocket"), or "".
+	// ("websocket"), or "". An extended CONNECT (RFC 8441, RFC 9220) has the
+	// method GET here, as the upgrade that it stands for. Method CONNECT with no
+	// Upgrade is a plain CONNECT: Target has host and port and no path.
 	Upgrade string
 	// ExpectContinue: the client waits for 100 (Continue) before it sends the
 	// body. The first Read of Body sends it.
@@ -48,6 +60,15 @@ type Request struct {
 	Client netip.Addr
 	// ID identifies the exchange in logs, traces and X-Request-Id.
 	ID string
+
+	// Early: the request came as early data (RFC 8446 section 2.3), which can be
+	// replayed.
+	Early bool
+	// GRPC says whether the request is a gRPC call. The codec sets it.
+	GRPC GRPC
+	// Tunnel bounds a tunnel or session that the request becomes. The route
+	// stage sets it; zero parts: as the listener has it.
+	Tunnel TunnelLimits
 
 	// Interim, when not nil, sends a 1xx response (never 101) downstream.
 	Interim func(status int, header *Header) error
@@ -65,7 +86,14 @@ type Request struct {
 	Exchange Exchange
 }
 
-// Response is one final response, or 101 with a Duplex body.
+// TunnelLimits bound a tunnel or session.
+type TunnelLimits struct {
+	Idle time.Duration // longest silence
+	Max  time.Duration // longest duration
+}
+
+// Response is one final response; or one with a Duplex body: 101 to an
+// upgrade, 200 to CONNECT, TCP and UDP.
 type Response struct {
 	Status int
 	Header Header
@@ -86,6 +114,18 @@ type Conn struct {
 	Local    netip.AddrPort // zero for a Unix socket
 	Accepted time.Time
 	TLS      *TLS // nil on a connection in the clear
+	// Peer is the other end of the socket when Remote and Local were taken from
+	// a PROXY protocol header; else zero.
+	Peer netip.AddrPort
+	// Hello is what the client asked for in a TLS hello that was read and
+	// passed on; nil when there was none.
+	Hello *Hello
+}
+
+// Hello is what a TLS client asks for.
+type Hello struct {
+	ServerName string   // lower case, without trailing dot; "" if absent
+	ALPN       []string // as offered
 }
 
 // TLS holds the facts of a finished handshake.
@@ -141,6 +181,9 @@ type Exchange struct {
 	UpstreamEnd    time.Time // response body of the upstream is read
 	UpstreamStatus int       // 0 when no upstream answered
 	Draining       bool      // the connection was told to close
+	// GRPCStatus is the status of a gRPC call plus one, so that zero is none.
+	// The codec sets it from trailer or header (SetGRPCStatus).
+	GRPCStatus uint8
 }
 
 // Label is a name that stands in metrics: the name itself and its handle, the

@@ -10,13 +10,16 @@ type Phase uint8
 // The phases of a downstream connection, in the order of its life, then those
 // of an upstream connection.
 const (
-	PhaseHandshake    Phase = iota // TLS handshake
+	PhaseProxyHeader  Phase = iota // reading a PROXY protocol header
+	PhaseHello                     // reading a TLS hello to pass it on, or the first bytes to tell the protocol
+	PhaseHandshake                 // TLS handshake
+	PhasePreface                   // reading the preface of HTTP/2 and the first SETTINGS
 	PhaseIdle                      // waiting for the first byte of a request
 	PhaseHead                      // reading a request head
 	PhaseBody                      // reading a request body
 	PhaseWait                      // waiting for a response; the cluster's timeouts end it
 	PhaseWrite                     // writing a response
-	PhaseTunnel                    // carrying an upgraded connection
+	PhaseTunnel                    // carrying an upgraded connection, a TCP connection or a UDP session
 	PhaseLinger                    // reading what is left before the close
 	PhaseUpstreamSend              // writing a request upstream
 	PhaseUpstreamHead              // waiting for the head of a response
@@ -25,7 +28,7 @@ const (
 )
 
 var phaseNames = [NumPhases]string{
-	"handshake", "idle", "head", "body", "wait", "write", "tunnel", "linger",
+	"proxy_header", "hello", "handshake", "preface", "idle", "head", "body", "wait", "write", "tunnel", "linger",
 	"upstream_send", "upstream_head", "upstream_body",
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -96,7 +97,8 @@ func Check(t testing.TB, d filter.Definition, settings string) config.Problems {
 }
 
 // Decode reads settings, in YAML, as a document would be read. The lines of
-// the problems count from the first line of settings.
+// the problems count from the first line of settings; files are relative to
+// the folder of the test.
 func Decode(t testing.TB, d filter.Definition, settings string) (any, config.Problems) {
 	t.Helper()
 	var node config.Node
@@ -106,7 +108,7 @@ func Decode(t testing.TB, d filter.Definition, settings string) (any, config.Pro
 		}
 	}
 	var problems config.Problems
-	decoded := d.Decode(node, config.NewReport("filter "+d.Name, node.At, &problems))
+	decoded := d.Decode(node, os.ReadFile, config.NewReport("filter "+d.Name, node.At, &problems))
 	return decoded, problems
 }
 

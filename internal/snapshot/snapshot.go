@@ -53,6 +53,8 @@ type Listener struct {
 	Network, Address string
 	Trust            []netip.Prefix
 	TLS              *ListenerTLS
+	// ProxyFrom are the ranges of Spec.ProxyProtocol.From.
+	ProxyFrom []netip.Prefix
 }
 
 // ListenerTLS is the material of a listener that ends TLS.
@@ -89,6 +91,9 @@ type Match struct {
 	Query   []Value
 	Cookies []Value
 	Clients []netip.Prefix
+	GRPC    bool // only gRPC calls
+	ALPN    []string
+	Ports   []uint16
 }
 
 // PathKind says how a path is compared.

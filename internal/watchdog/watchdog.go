@@ -71,6 +71,7 @@ type Guard struct {
 		sync.Mutex
 		ctx      context.Context
 		deadline time.Time
+		idle     time.Duration // instead of the Idle of the phase; 0: that one
 	}
 
 	limits []Limit
@@ -141,7 +142,16 @@ func (g *Guard) Enter(phase uint8) bool {
 // EnterUntil is Enter with an end: deadline (zero: none) and ctx.
 func (g *Guard) EnterUntil(phase uint8, ctx context.Context, deadline time.Time) bool {
 	g.until.Lock()
-	g.until.ctx, g.until.deadline = ctx, deadline
+	g.until.ctx, g.until.deadline, g.until.idle = ctx, deadline, 0
+	g.until.Unlock()
+	return g.Enter(phase)
+}
+
+// EnterIdle is EnterUntil with another Limit.Idle than that of the phase; 0:
+// that one.
+func (g *Guard) EnterIdle(phase uint8, ctx context.Context, deadline time.Time, idle time.Duration) bool {
+	g.until.Lock()
+	g.until.ctx, g.until.deadline, g.until.idle = ctx, deadline, idle
 	g.until.Unlock()
 	return g.Enter(phase)
 }
@@ -151,9 +161,9 @@ func (g *Guard) EnterUntil(phase uint8, ctx context.Context, deadline time.Time)
 func (g *Guard) Rest() bool {
 	g.turn++
 	old := g.state.Swap(g.turn << 16)
-	if g.until.ctx != nil { // only the owner writes it
+	if g.until.ctx != nil || g.until.idle != 0 { // only the owner writes them
 		g.until.Lock()
-		g.until.ctx, g.until.deadline = nil, time.Time{}
+		g.until.ctx, g.until.deadline, g.until.idle = nil, time.Time{}, 0
 		g.until.Unlock()
 	}
 	return verdictOf(old) == None
@@ -220,17 +230,20 @@ func (g *Guard) judge(now time.Time) {
 func (g *Guard) verdict(phase uint8, now time.Time) Verdict {
 	l := &g.limits[phase]
 	age := now.Sub(g.seen.since)
+	g.until.Lock()
+	ctx, deadline, idle := g.until.ctx, g.until.deadline, g.until.idle
+	g.until.Unlock()
+	if idle == 0 {
+		idle = l.Idle
+	}
 	switch {
 	case l.Ceiling > 0 && age >= l.Ceiling:
 		return TooLong
-	case l.Idle > 0 && now.Sub(g.seen.progress) >= l.Idle:
+	case idle > 0 && now.Sub(g.seen.progress) >= idle:
 		return Stalled
 	case l.MinRate > 0 && age >= l.Grace && float64(g.seen.moved-g.seen.base) < float64(l.MinRate)*age.Seconds():
 		return TooSlow
 	}
-	g.until.Lock()
-	ctx, deadline := g.until.ctx, g.until.deadline
-	g.until.Unlock()
 	if !deadline.IsZero() && !now.Before(deadline) {
 		return Late
 	}

@@ -185,10 +185,16 @@ func (c *compiler) secret(spec *config.Secret, origin *config.Origin, r *config.
 	return nil, false
 }
 
-func (c *compiler) secretFile(name string, origin *config.Origin, r *config.Report, path, what string) ([]byte, bool) {
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(filepath.Dir(origin.Pos.File), name)
+// beside is a path taken relative to the document.
+func beside(origin *config.Origin, name string) string {
+	if filepath.IsAbs(name) {
+		return name
 	}
+	return filepath.Join(filepath.Dir(origin.Pos.File), name)
+}
+
+func (c *compiler) secretFile(name string, origin *config.Origin, r *config.Report, path, what string) ([]byte, bool) {
+	name = beside(origin, name)
 	content, err := c.in.Files(name)
 	if err != nil {
 		fix := "check the path and its permissions"

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -14,7 +15,7 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 	compiled := &snapshot.Route{
 		Spec:    *spec,
 		Match:   match(&spec.Match, r.Below("match")),
-		Filters: c.filters(spec.Filters, r),
+		Filters: c.filters(spec, r),
 	}
 	for i, name := range spec.Listeners {
 		if slices.Contains(spec.Listeners[:i], name) {
@@ -85,7 +86,8 @@ func checkTargets(spec *config.Route, r *config.Report) {
 }
 
 // filters decodes the settings of every filter, over the defaults of each.
-func (c *compiler) filters(specs []config.Filter, r *config.Report) []snapshot.Filter {
+func (c *compiler) filters(route *config.Route, r *config.Report) []snapshot.Filter {
+	specs := route.Filters
 	var list []snapshot.Filter
 	var latest filter.Definition // the one with the latest stage so far
 	for i := range specs {
@@ -108,10 +110,24 @@ func (c *compiler) filters(specs []config.Filter, r *config.Report) []snapshot.F
 		if len(list) == 0 || definition.Stage > latest.Stage {
 			latest = definition
 		}
-		settings := definition.Decode(spec.Settings, r.Below(path+"."+spec.Name))
+		settings := definition.Decode(spec.Settings, c.reader(&route.Origin), r.Below(path+"."+spec.Name))
 		list = append(list, snapshot.Filter{Name: spec.Name, Settings: settings})
 	}
 	return list
+}
+
+// maxFilterFile bounds a file that the settings of a filter refer to.
+const maxFilterFile = 16 << 20
+
+// reader reads the files that the settings of filters refer to.
+func (c *compiler) reader(origin *config.Origin) filter.Reader {
+	return func(path string) ([]byte, error) {
+		content, err := c.in.Files(beside(origin, path))
+		if err == nil && len(content) > maxFilterFile {
+			return nil, fmt.Errorf("%s has %d bytes, more than %d", path, len(content), maxFilterFile)
+		}
+		return content, err
+	}
 }
 
 var stageNames = [...]string{filter.Protect: "protects", filter.Transform: "changes requests", filter.Answer: "answers itself"}

@@ -32,6 +32,11 @@ var meanings = [stream.NumKinds]meaning{
 	stream.ClientTooSlow:      {408, "http_request_error", "The content of the request arrives too slowly."},
 	stream.Misdirected:        {421, "http_request_denied", "This connection does not serve the host of the request."},
 
+	stream.TooEarly:           {425, "http_request_denied", "The request must not be sent as early data."},
+	stream.AbusiveClient:      {429, "http_request_denied", "The connection asks for too much work."},
+	stream.ContentUnsupported: {415, "http_request_error", "The content of the request is not encoded as it says, or not in a way that is understood here."},
+	stream.ProxyHeaderBad:     {400, "http_request_error", "The connection does not begin as it must."},
+
 	stream.NoRoute:         {404, "destination_not_found", "Nothing is served under this host and path."},
 	stream.NoCluster:       {503, "proxy_configuration_error", "The service is not set up."},
 	stream.NoEndpoint:      {503, "destination_unavailable", "The service is not available."},
@@ -61,7 +66,7 @@ var meanings = [stream.NumKinds]meaning{
 // phrases name the statuses above (RFC 9110 section 15, RFC 6585).
 var phrases = map[int]string{
 	400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout",
-	413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed", 421: "Misdirected Request",
+	413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed", 415: "Unsupported Media Type", 421: "Misdirected Request", 425: "Too Early",
 	429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
 	501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
 	505: "HTTP Version Not Supported",

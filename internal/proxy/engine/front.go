@@ -197,6 +197,9 @@ const rateGrace = 10 * time.Second
 func phasesOf(t *config.ListenerTimeouts) stream.PhaseLimits {
 	seconds := func(d config.Duration) time.Duration { return time.Duration(d) }
 	var l stream.PhaseLimits
+	l[stream.PhaseProxyHeader] = stream.PhaseLimit{Ceiling: seconds(t.Hello)}
+	l[stream.PhaseHello] = stream.PhaseLimit{Ceiling: seconds(t.Hello)}
+	l[stream.PhasePreface] = stream.PhaseLimit{Ceiling: seconds(t.Head)}
 	l[stream.PhaseHandshake] = stream.PhaseLimit{Ceiling: seconds(t.Handshake)}
 	l[stream.PhaseIdle] = stream.PhaseLimit{Ceiling: seconds(t.Idle)}
 	l[stream.PhaseHead] = stream.PhaseLimit{Ceiling: seconds(t.Head)}
