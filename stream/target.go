@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"strings"
 )
 
@@ -18,7 +19,7 @@ type Target struct {
 	Scheme string // "http" or "https": what the client used
 	Host   string // lower case, no port, no trailing dot; IPv6 in brackets; "" if absent (1.0)
 	Port   string // digits as the client sent them, or ""
-	Path   string // canonical; "*" for OPTIONS *
+	Path   string // canonical; "*" for OPTIONS *; "" for CONNECT
 	Query  string // without "?", checked, bytes as sent; "" when there is none
 	// HasQuery tells "/a?" from "/a".
 	HasQuery bool
@@ -30,12 +31,12 @@ type Target struct {
 // target must say the same (or any, when scheme is ""), since a client on a
 // connection in the clear must not pass for one on TLS.
 //
+// For a plain CONNECT raw is host:port, which HTTP/2 and HTTP/3 have in
+// :authority; hostField, if there is one, must say the same.
+//
 // What is canonical already, the usual case, is not copied: the parts are then
 // substrings of raw and hostField.
 func ParseTarget(scheme, method, raw, hostField string) (Target, *Fault) {
-	if method == "CONNECT" { // authority-form, RFC 9112 section 3.2.3
-		return Target{}, Faultf(MethodUnsupported, RetryNever, "CONNECT is not served here")
-	}
 	if method == "TRACE" { // the echo of a request shows the client what was added to it (RFC 9110 section 9.3.8)
 		return Target{}, Faultf(MethodUnsupported, RetryNever, "TRACE is not served here")
 	}
@@ -49,6 +50,8 @@ func ParseTarget(scheme, method, raw, hostField string) (Target, *Fault) {
 	switch {
 	case raw == "":
 		return Target{}, Faultf(RequestMalformed, RetryNever, "request target is empty")
+	case method == "CONNECT":
+		return t.withTunnel(raw, hostField)
 	case raw[0] == '/': // origin-form, RFC 9112 section 3.2.1
 		return t.withReference(raw)
 	case raw == "*": // asterisk-form, RFC 9112 section 3.2.4
@@ -67,6 +70,28 @@ func ParseTarget(scheme, method, raw, hostField string) (Target, *Fault) {
 		return t, nil
 	}
 	return t.withReference(rest)
+}
+
+var (
+	errTunnelHost = errors.New("the target of CONNECT and the Host field name different hosts or ports")
+	errTunnelPort = errors.New("the target of CONNECT has no port, or one that is no number from 1 to 65535")
+)
+
+// withTunnel reads the authority-form (RFC 9112 section 3.2.3, RFC 9113 section
+// 8.5). There is no default port, and one port has one spelling: what may be
+// asked for is decided by it.
+func (t Target) withTunnel(raw, hostField string) (Target, *Fault) {
+	host, port, err := ParseAuthority(raw)
+	switch {
+	case err != nil:
+		return Target{}, Faultf(RequestMalformed, RetryNever, "target of CONNECT: %w", err)
+	case port == "" || port[0] == '0':
+		return Target{}, &Fault{Kind: RequestMalformed, Cause: errTunnelPort}
+	case hostField != "" && (host != t.Host || port != t.Port):
+		return Target{}, &Fault{Kind: RequestMalformed, Cause: errTunnelHost}
+	}
+	t.Host, t.Port = host, port
+	return t, nil
 }
 
 // takeAuthority reads scheme and authority of an absolute-form (RFC 9112

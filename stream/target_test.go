@@ -34,6 +34,11 @@ func TestParseTarget(t *testing.T) {
 		{"absolute-form, no Host (1.0)", "https", "GET", "https://h/x", "", Target{"https", "h", "", "/x", "", false}},
 		{"absolute-form, any scheme", "", "GET", "https://h/x", "", Target{"https", "h", "", "/x", "", false}},
 		{"asterisk-form", "http", "OPTIONS", "*", "h", Target{"http", "h", "", "*", "", false}},
+		{"authority-form", "https", "CONNECT", "Example.com.:443", "example.com:443",
+			Target{"https", "example.com", "443", "", "", false}},
+		{"authority-form, no Host (1.0, HTTP/2)", "http", "CONNECT", "h:8080", "", Target{"http", "h", "8080", "", "", false}},
+		{"authority-form, IPv6", "http", "CONNECT", "[2001:DB8:0::1]:22", "[2001:db8::1]:22",
+			Target{"http", "[2001:db8::1]", "22", "", "", false}},
 		{"absolute-form of the same", "http", "OPTIONS", "http://h", "h", Target{"http", "h", "", "*", "", false}},
 	} {
 		got, f := ParseTarget(c.scheme, c.method, c.raw, c.host)
@@ -52,7 +57,27 @@ func TestParseTargetRefuses(t *testing.T) {
 	}{
 		{"empty", "GET", "", "h", RequestMalformed, ""},
 		{"asterisk for GET", "GET", "*", "h", RequestMalformed, ""},
-		{"authority-form", "CONNECT", "h:443", "h:443", MethodUnsupported, ""},
+		{"CONNECT without a port", "CONNECT", "h", "h", RequestMalformed, ""},
+		{"CONNECT with an empty port", "CONNECT", "h:", "h:", RequestMalformed, ""},
+		{"CONNECT to port 0", "CONNECT", "h:0", "h:0", RequestMalformed, ""},
+		{"CONNECT, a port spelled in two ways", "CONNECT", "h:0443", "h:0443", RequestMalformed, ""},
+		{"CONNECT, a port that is none", "CONNECT", "h:65536", "", RequestMalformed, ""},
+		{"CONNECT, a port in words", "CONNECT", "h:https", "", RequestMalformed, ""},
+		{"CONNECT, Host of another", "CONNECT", "a:443", "b:443", RequestMalformed, ""},
+		{"CONNECT, Host with another port", "CONNECT", "a:443", "a:80", RequestMalformed, ""},
+		{"CONNECT, Host without the port", "CONNECT", "a:443", "a", RequestMalformed, ""},
+		{"CONNECT to a path", "CONNECT", "/", "h", RequestMalformed, ""},
+		{"CONNECT with a path", "CONNECT", "h:443/x", "h:443", RequestMalformed, ""},
+		{"CONNECT with a query", "CONNECT", "h:443?x", "h:443", RequestMalformed, ""},
+		{"CONNECT with a scheme", "CONNECT", "http://h:443", "h:443", RequestMalformed, ""},
+		{"CONNECT with userinfo", "CONNECT", "u@h:443", "", RequestMalformed, ""},
+		{"CONNECT with userinfo and a port", "CONNECT", "u:1@h:443", "", RequestMalformed, ""},
+		{"CONNECT *", "CONNECT", "*", "h", RequestMalformed, ""},
+		{"CONNECT to any host", "CONNECT", "*:443", "*:443", RequestMalformed, ""},
+		{"CONNECT to no host", "CONNECT", ":443", "", RequestMalformed, ""},
+		{"CONNECT to nothing", "CONNECT", "", "h:443", RequestMalformed, ""},
+		{"CONNECT to a short IPv4", "CONNECT", "127.1:443", "", RequestMalformed, ""},
+		{"CONNECT to a bare IPv6", "CONNECT", "::1:443", "", RequestMalformed, ""},
 		{"echo of the request", "TRACE", "/", "h", MethodUnsupported, ""},
 		{"authority-form for GET", "GET", "h:443", "h", RequestMalformed, ""},
 		{"no leading slash (grpc-go CVE-2026-33186)", "POST", "pkg.Svc/M", "h", RequestMalformed, ""},
@@ -203,10 +228,17 @@ func FuzzParseTarget(f *testing.F) {
 			}
 			return
 		}
-		if target.Path != "*" {
+		uri := target.RequestURI()
+		switch {
+		case method == "CONNECT":
+			if uri != "" || target.Port == "" {
+				t.Fatalf("CONNECT %q %q gives %+v", raw, host, target)
+			}
+			uri = target.Authority()
+		case target.Path != "*":
 			checkPath(t, target.Path)
 		}
-		again, fault := ParseTarget("http", method, target.RequestURI(), target.Authority())
+		again, fault := ParseTarget("http", method, uri, target.Authority())
 		if fault != nil || again != target {
 			t.Fatalf("%q %q gives %+v, and that %+v, %v", raw, host, target, again, fault)
 		}
