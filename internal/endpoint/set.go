@@ -22,6 +22,8 @@ type Set struct {
 	// t lie from guide[t>>shift] to guide[t>>shift+1].
 	guide []uint32
 	shift uint
+
+	ring ring
 }
 
 // NewSet is the set of these endpoints with the weights they have now.

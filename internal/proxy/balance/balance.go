@@ -26,8 +26,9 @@ import (
 type Picker interface {
 	// Pick is an endpoint of set, or nil when all are unfit. tried are the
 	// endpoints of earlier attempts of the same request. open tells that the
-	// endpoint is ejected and was picked because no other is left.
-	Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint) (picked *endpoint.Endpoint, open bool)
+	// endpoint is ejected and was picked because no other is left. key is what
+	// hash goes by; 0: the request has none.
+	Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, key uint64) (picked *endpoint.Endpoint, open bool)
 }
 
 // New is the picker of that name in the document.
@@ -39,8 +40,10 @@ func New(name string) (Picker, error) {
 		return Random{}, nil
 	case "least_request":
 		return LeastRequest{}, nil
+	case "hash":
+		return Hash{}, nil
 	}
-	return nil, fmt.Errorf("balance %q: want round_robin, random or least_request", name)
+	return nil, fmt.Errorf("balance %q: want round_robin, random, least_request or hash", name)
 }
 
 // RoundRobin is the smooth weighted rotation. All requests share one counter,
@@ -57,7 +60,7 @@ func newRoundRobin(turn uint64) *RoundRobin {
 
 // Pick implements Picker. An endpoint that may not be picked loses its turn:
 // the one behind it does not get two.
-func (r *RoundRobin) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint) (*endpoint.Endpoint, bool) {
+func (r *RoundRobin) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, _ uint64) (*endpoint.Endpoint, bool) {
 	i, open := search(r, set, now, tried)
 	if i < 0 {
 		return nil, false
@@ -71,7 +74,7 @@ func (r *RoundRobin) draw(set *endpoint.Set) int { return set.Turn(r.turn.Add(1)
 type Random struct{}
 
 // Pick implements Picker.
-func (r Random) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint) (*endpoint.Endpoint, bool) {
+func (r Random) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, _ uint64) (*endpoint.Endpoint, bool) {
 	i, open := search(r, set, now, tried)
 	if i < 0 {
 		return nil, false
@@ -86,7 +89,7 @@ func (Random) draw(set *endpoint.Set) int { return set.Owner(rand.Uint64N(set.Ti
 type LeastRequest struct{}
 
 // Pick implements Picker.
-func (LeastRequest) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint) (*endpoint.Endpoint, bool) {
+func (LeastRequest) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, _ uint64) (*endpoint.Endpoint, bool) {
 	i, open := search(Random{}, set, now, tried)
 	if i < 0 {
 		return nil, false

@@ -48,7 +48,7 @@ func TestRoundRobinOrder(t *testing.T) {
 	for _, c := range cases {
 		set, r, got := endpoint.NewSet(members(c.weights...)), newRoundRobin(0), ""
 		for range c.want {
-			e, _ := r.Pick(set, start, nil)
+			e, _ := r.Pick(set, start, nil, 0)
 			got += e.Address
 		}
 		if got != c.want {
@@ -67,7 +67,7 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 			total += float64(w)
 		}
 		for n := 1.0; n <= total; n++ {
-			e, _ := r.Pick(set, start, nil)
+			e, _ := r.Pick(set, start, nil, 0)
 			count[e]++
 			for _, e := range list {
 				if off := math.Abs(count[e] - n*float64(e.Weight())/total); off > 2.5 {
@@ -90,7 +90,7 @@ func TestRoundRobinSkipsWithoutFavour(t *testing.T) {
 	eject(list[1])
 	set, r, count := endpoint.NewSet(list), newRoundRobin(0), map[string]int{}
 	for range 300 {
-		e, _ := r.Pick(set, start, nil)
+		e, _ := r.Pick(set, start, nil, 0)
 		count[e.Address]++
 	}
 	if count["a"] != 100 || count["b"] != 0 || count["c"] != 100 || count["d"] != 100 {
@@ -108,7 +108,7 @@ func TestSharesByWeight(t *testing.T) {
 			}
 			const picks = 100_000
 			for range picks {
-				e, _ := p.Pick(set, start, nil)
+				e, _ := p.Pick(set, start, nil, 0)
 				count[e]++
 			}
 			for i, e := range list {
@@ -161,7 +161,7 @@ func TestWhatMayBePicked(t *testing.T) {
 		for name, p := range pickers() {
 			got := map[string]bool{}
 			for range 500 {
-				e, open := p.Pick(set, start, tried)
+				e, open := p.Pick(set, start, tried, 0)
 				if e == nil {
 					got[""] = true
 					continue
@@ -198,7 +198,7 @@ func TestFailOpenReachesAll(t *testing.T) {
 		}
 		set, seen, r := endpoint.NewSet(list), map[*endpoint.Endpoint]bool{}, newRoundRobin(0)
 		for range 50 * n {
-			e, _ := r.Pick(set, start, nil)
+			e, _ := r.Pick(set, start, nil, 0)
 			seen[e] = true
 		}
 		if len(seen) != n {
@@ -210,7 +210,7 @@ func TestFailOpenReachesAll(t *testing.T) {
 func TestNoEndpoints(t *testing.T) {
 	for name, p := range pickers() {
 		for _, set := range []*endpoint.Set{endpoint.NewSet(nil), endpoint.NewSet(members(0, 0))} {
-			if e, open := p.Pick(set, start, nil); e != nil || open {
+			if e, open := p.Pick(set, start, nil, 0); e != nil || open {
 				t.Errorf("%s picked %v from nothing", name, e)
 			}
 		}
@@ -232,7 +232,7 @@ func TestFewAvailable(t *testing.T) {
 	set := endpoint.NewSet(list)
 	for name, p := range pickers() {
 		for range 100 {
-			if e, open := p.Pick(set, start, nil); e != list[1234] || open {
+			if e, open := p.Pick(set, start, nil, 0); e != list[1234] || open {
 				t.Fatalf("%s did not find the only endpoint", name)
 			}
 		}
@@ -244,7 +244,7 @@ func TestLeastRequestPrefersTheIdle(t *testing.T) {
 	list[0].Began()
 	set := endpoint.NewSet(list)
 	for range 100 {
-		if e, _ := (LeastRequest{}).Pick(set, start, nil); e != list[1] {
+		if e, _ := (LeastRequest{}).Pick(set, start, nil, 0); e != list[1] {
 			t.Fatal("picked the busy one of two")
 		}
 	}
@@ -256,7 +256,7 @@ func TestLeastRequestPrefersTheIdle(t *testing.T) {
 	set = endpoint.NewSet(heavy)
 	light := 0
 	for range 1000 {
-		if e, _ := (LeastRequest{}).Pick(set, start, nil); e == heavy[1] {
+		if e, _ := (LeastRequest{}).Pick(set, start, nil, 0); e == heavy[1] {
 			light++
 		}
 	}
@@ -276,7 +276,7 @@ func TestLeastRequestKeepsQueuesShort(t *testing.T) {
 	list := members(weights...)
 	set, longest := endpoint.NewSet(list), int64(0)
 	for range list {
-		e, _ := (LeastRequest{}).Pick(set, start, nil)
+		e, _ := (LeastRequest{}).Pick(set, start, nil, 0)
 		e.Began()
 		longest = max(longest, e.InFlight())
 	}
@@ -293,7 +293,7 @@ func TestConcurrentPicks(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for i := range 2000 {
-					e, _ := p.Pick(set, start, nil)
+					e, _ := p.Pick(set, start, nil, 0)
 					if e == nil {
 						t.Error("no endpoint")
 						return
@@ -325,7 +325,7 @@ func TestAllocsPick(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1}, {1, 2, 3}} {
 		set := endpoint.NewSet(members(weights...))
 		for name, p := range pickers() {
-			if n := testing.AllocsPerRun(1000, func() { p.Pick(set, start, nil) }); n != 0 {
+			if n := testing.AllocsPerRun(1000, func() { p.Pick(set, start, nil, 0) }); n != 0 {
 				t.Errorf("%s allocates %v times", name, n)
 			}
 		}
@@ -358,7 +358,7 @@ func BenchmarkPick(b *testing.B) {
 			b.Run(name+"/"+c.name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					p.Pick(set, start, nil)
+					p.Pick(set, start, nil, 0)
 				}
 			})
 		}

@@ -25,6 +25,7 @@ type exchange struct {
 	kept *replay     // what of body may be sent again; nil: there is none, or never
 
 	set   *endpoint.Set
+	key   uint64               // what balance hash goes by; 0: none
 	ep    *endpoint.Endpoint   // of the last attempt
 	tried []*endpoint.Endpoint // before the last one
 }
@@ -47,6 +48,9 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 		}
 	}
 	x.set = x.cluster.set.Load()
+	if x.cluster.hashKey != nil {
+		x.key, _ = x.cluster.hashKey(x.req)
+	}
 	ep := x.pick(now)
 	if ep == nil {
 		x.cluster.Stats.NoPick.Add(1)
@@ -91,7 +95,7 @@ func (x *exchange) giveUp() {
 }
 
 func (x *exchange) pick(now time.Time) *endpoint.Endpoint {
-	ep, open := x.cluster.picker.Pick(x.set, now, x.tried)
+	ep, open := x.cluster.picker.Pick(x.set, now, x.tried, x.key)
 	if open {
 		x.cluster.Stats.FailOpen.Add(1)
 	}

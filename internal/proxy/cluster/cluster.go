@@ -20,15 +20,20 @@ import (
 )
 
 // Picker picks the endpoint of an attempt. open tells that it is ejected and
-// was picked because no other is left.
+// was picked because no other is left. key is the Config.HashKey of the
+// request; 0: it has none. A Picker with a method Prepare is shown each set
+// before it is used.
 type Picker interface {
-	Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint) (ep *endpoint.Endpoint, open bool)
+	Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, key uint64) (ep *endpoint.Endpoint, open bool)
 }
 
 // Config is what a cluster is made of.
 type Config struct {
 	Label  stream.Label
 	Picker Picker
+	// HashKey is what the picker goes by, not 0; ok is false for a request
+	// without it. Asked once for each request; nil: the picker needs none.
+	HashKey func(req *stream.Request) (key uint64, ok bool)
 	// Load admits requests; it is the one the endpoints were made with.
 	Load        *endpoint.Load
 	RetryBudget config.RetryBudget
@@ -42,6 +47,7 @@ type Cluster struct {
 
 	label   stream.Label
 	picker  Picker
+	hashKey func(req *stream.Request) (uint64, bool)
 	load    *endpoint.Load
 	budget  budget
 	ejector ejector
@@ -71,7 +77,7 @@ func New(cfg Config) *Cluster {
 	if cfg.Load == nil {
 		cfg.Load = endpoint.NewLoad(0, 0)
 	}
-	c := &Cluster{label: cfg.Label, picker: cfg.Picker, load: cfg.Load}
+	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load}
 	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
 	c.ejector = newEjector(cfg.Ejection, cfg.Log.With("cluster", cfg.Label.Name), &c.Stats)
 	c.set.Store(endpoint.NewSet(nil))
@@ -80,7 +86,12 @@ func New(cfg Config) *Cluster {
 
 // SetEndpoints replaces the endpoints. Requests under way finish with those
 // that they have.
-func (c *Cluster) SetEndpoints(set *endpoint.Set) { c.set.Store(set) }
+func (c *Cluster) SetEndpoints(set *endpoint.Set) {
+	if p, ok := c.picker.(interface{ Prepare(set *endpoint.Set) }); ok {
+		p.Prepare(set)
+	}
+	c.set.Store(set)
+}
 
 // Endpoints is the present set.
 func (c *Cluster) Endpoints() *endpoint.Set { return c.set.Load() }

@@ -79,7 +79,7 @@ func (u *upstream) fails(kind stream.Kind, retry stream.Retry) {
 // available, then, open, the first that is not unfit.
 type order struct{}
 
-func (order) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint) (*endpoint.Endpoint, bool) {
+func (order) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, _ uint64) (*endpoint.Endpoint, bool) {
 	var again, ejected *endpoint.Endpoint
 	for _, ep := range set.All() {
 		was := false
