@@ -20,12 +20,16 @@ type indexed struct {
 	depth    int // segments of a prefix; 0 for "/" and no condition
 	regex    *regexp.Regexp
 	kind     snapshot.PathKind
+	serves   traffic
 	plain    bool // no condition but those on host and path
 	entry    Entry
 
 	methods    []string
 	conditions []condition // headers, cookies, query
 	clients    []netip.Prefix
+	grpc       bool
+	alpn       []string
+	ports      []uint16
 
 	name     string
 	hosts    []string // "*" is any
@@ -43,7 +47,8 @@ func index(entry Entry) *indexed {
 		regex: whole(match.Path.Regex), methods: match.Methods,
 		headers: len(match.Headers) + len(match.Cookies), queries: len(match.Query),
 	}
-	r.entry.certificate = entry.Route.Spec.ClientCertificate == "require"
+	r.serves = trafficOf(&entry.Route.Spec)
+	r.entry.fill()
 	for _, host := range match.Hosts {
 		r.hosts = append(r.hosts, strings.Clone(host)) // near the rest, not in the text of the document
 	}
@@ -63,10 +68,13 @@ func index(entry Entry) *indexed {
 	for _, p := range match.Clients {
 		r.clients = append(r.clients, unmapped(p))
 	}
-	if len(r.clients) > 0 {
-		r.headers++
+	r.grpc, r.alpn, r.ports = match.GRPC, match.ALPN, match.Ports
+	for _, given := range [...]bool{len(r.clients) > 0, r.grpc, len(r.alpn) > 0, len(r.ports) > 0} {
+		if given {
+			r.headers++
+		}
 	}
-	r.plain = len(r.methods)+len(r.conditions)+len(r.clients) == 0
+	r.plain = r.headers+r.queries+len(r.methods) == 0
 	return r
 }
 
@@ -84,7 +92,10 @@ func (r *indexed) holds(req *stream.Request) bool {
 	if r.plain {
 		return true
 	}
-	if len(r.methods) > 0 && !slices.Contains(r.methods, req.Method) {
+	if len(r.methods) > 0 && !slices.Contains(r.methods, req.Method) || r.grpc && req.GRPC == stream.NotGRPC {
+		return false
+	}
+	if !r.holdsConn(req.Conn) {
 		return false
 	}
 	for i := range r.conditions {

@@ -11,7 +11,15 @@
 // segment that is not empty, {name...} the rest, at least the slash before it;
 // a regex must match the whole path. Methods are compared as they are: a route
 // for GET does not take HEAD, as in the Gateway API and Envoy; name both.
-// OPTIONS * has no path: only routes without a condition on the path take it.
+// OPTIONS * has no path: only routes without a condition on the path take it,
+// and so it is with CONNECT, TCP connections and UDP sessions.
+//
+// A route is for one kind of traffic: HTTP requests, CONNECT (connect), TCP
+// connections or UDP sessions (protocol). The host of a CONNECT is the one that
+// it names, the host of a connection the server name of its TLS hello. A
+// condition on gRPC holds for gRPC-Web too. A condition on ALPN holds when the
+// client offered one of the protocols in a hello that is passed on, or has agreed
+// on one of them.
 //
 // # Which route wins
 //
@@ -22,8 +30,9 @@
 //  3. an exact path; a template (segment by segment: literal, {name},
 //     {name...}); a regex (the longer text); the longer prefix. No condition
 //     on the path is prefix "/".
-//  4. a condition on the method
-//  5. more conditions on headers, cookies and clients (which count as one)
+//  4. a condition on the method, or on gRPC
+//  5. more conditions on headers, cookies and clients (clients, gRPC, ALPN and
+//     ports count as one each)
 //  6. more conditions on the query
 //  7. the name that sorts first
 //

@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/weirproxy/weir/internal/snapshot"
@@ -135,6 +136,9 @@ func loss(s standing, winner *standing, req *stream.Request) string {
 	if !hostHolds(s.host, req.Target.Host) {
 		return fmt.Sprintf("host %s is not %s", orNone(req.Target.Host), s.host)
 	}
+	if asks := trafficFor(req); s.route.serves != asks {
+		return fmt.Sprintf("the route is for %s, not for %s", trafficNames[s.route.serves], trafficNames[asks])
+	}
 	if why := pathLoss(s.route, req.Target.Path); why != "" {
 		return why
 	}
@@ -189,6 +193,12 @@ func (r *indexed) refusal(req *stream.Request) string {
 	if len(r.methods) > 0 && !slices.Contains(r.methods, req.Method) {
 		return fmt.Sprintf("method %s is not %s", req.Method, strings.Join(r.methods, " or "))
 	}
+	if r.grpc && req.GRPC == stream.NotGRPC {
+		return "the request is no gRPC call"
+	}
+	if why := r.refusalConn(req.Conn); why != "" {
+		return why
+	}
 	for i := range r.conditions {
 		if c := &r.conditions[i]; !c.holds(req) {
 			return c.refusal(req)
@@ -196,6 +206,21 @@ func (r *indexed) refusal(req *stream.Request) string {
 	}
 	if len(r.clients) > 0 && !r.holdsClient(req) {
 		return fmt.Sprintf("client %s is not in %s", client(req), ranges(r))
+	}
+	return ""
+}
+
+// refusalConn is why a condition on the connection does not hold, or "".
+func (r *indexed) refusalConn(conn *stream.Conn) string {
+	if port := conn.Local.Port(); len(r.ports) > 0 && !slices.Contains(r.ports, port) {
+		wanted := make([]string, len(r.ports))
+		for i, p := range r.ports {
+			wanted[i] = strconv.Itoa(int(p))
+		}
+		return fmt.Sprintf("port %d is not %s", port, strings.Join(wanted, " or "))
+	}
+	if len(r.alpn) > 0 && !r.holdsALPN(conn) {
+		return "ALPN has none of " + strings.Join(r.alpn, ", ")
 	}
 	return ""
 }

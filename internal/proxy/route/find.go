@@ -12,7 +12,7 @@ import (
 // headers and escaped query parameters are put together for a condition on
 // them.
 func (t *Table) Find(req *stream.Request) *Entry {
-	s := search{req: req, seed: t.seed, hash: maphash.String(t.seed, req.Target.Path)}
+	s := search{req: req, seed: t.seed, asks: trafficFor(req), hash: maphash.String(t.seed, req.Target.Path)}
 	t.search(&s, t.priorities.max())
 	if s.best == nil {
 		return nil
@@ -26,6 +26,7 @@ func (t *Table) Find(req *stream.Request) *Entry {
 type search struct {
 	req     *stream.Request
 	seed    maphash.Seed
+	asks    traffic
 	hash    uint64 // of the path
 	best    *indexed
 	top     int  // the highest priority in the bucket that is searched
@@ -88,8 +89,8 @@ func (b *bucket) search(s *search) {
 	s.visit(b.all.list())
 }
 
-// isPath is false for the "*" of OPTIONS, which only a route without a
-// condition on the path takes.
+// isPath is false for the "*" of OPTIONS and for what has no path (CONNECT, TCP,
+// UDP): only a route without a condition on the path takes that.
 func isPath(path string) bool { return path != "" && path[0] == '/' }
 
 func (b *bucket) searchExact(s *search, path string) {
@@ -145,6 +146,9 @@ func (s *search) visit(tied []*indexed) {
 	for _, r := range tied {
 		if s.best != nil && r.priority <= s.best.priority {
 			return
+		}
+		if r.serves != s.asks {
+			continue
 		}
 		if r.regex != nil && !r.regex.MatchString(s.req.Target.Path) {
 			continue

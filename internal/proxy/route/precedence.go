@@ -33,7 +33,7 @@ func precedence(a, b standing) (order int, why string) {
 	if order, why = pathPrecedence(r, q); order != 0 {
 		return order, why
 	}
-	if order = cmp.Compare(given(len(q.methods)), given(len(r.methods))); order != 0 {
+	if order = cmp.Compare(namesMethods(q), namesMethods(r)); order != 0 {
 		return order, "names methods"
 	}
 	if order = cmp.Compare(q.headers, r.headers); order != 0 {
@@ -45,7 +45,14 @@ func precedence(a, b standing) (order int, why string) {
 	return cmp.Compare(r.name, q.name), "its name sorts first"
 }
 
-func given(n int) int { return min(n, 1) }
+// namesMethods is 1 for a route with a condition on the method; gRPC calls are
+// POST.
+func namesMethods(r *indexed) int {
+	if r.grpc || len(r.methods) > 0 {
+		return 1
+	}
+	return 0
+}
 
 func hostPrecedence(a, b string) (order int, why string) {
 	classA, classB := hostClass(a), hostClass(b)

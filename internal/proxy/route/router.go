@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -20,6 +21,8 @@ type Stats struct {
 	NoRoute     atomic.Int64 // requests that no route matched
 	Misdirected atomic.Int64 // 421: the handshake did not decide for this route
 	Forbidden   atomic.Int64 // a route that needs a client certificate, without TLS
+	NoConnect   atomic.Int64 // CONNECT that no route takes
+	TooEarly    atomic.Int64 // 425: early data on a route that does not take it
 }
 
 // NewRouter makes a Router.
@@ -42,13 +45,12 @@ func (r *Router) Stats() *Stats { return &r.stats }
 func (r *Router) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	entry := r.table.Load().Find(req)
 	if entry == nil {
-		r.stats.NoRoute.Add(1)
 		req.Body.Close()
-		return nil, &stream.Fault{Kind: stream.NoRoute}
+		return nil, r.nothing(req)
 	}
-	req.Exchange.Route = entry.Label
-	if entry.certificate {
-		if fault := r.checkCertificate(req); fault != nil {
+	req.Exchange.Route, req.Tunnel = entry.Label, entry.tunnel
+	if entry.certificate || req.Early {
+		if fault := r.check(entry, req); fault != nil {
 			req.Body.Close()
 			return nil, fault
 		}
@@ -56,16 +58,54 @@ func (r *Router) Serve(ctx context.Context, req *stream.Request) (*stream.Respon
 	return entry.Service.Serve(ctx, req)
 }
 
+var errNoConnect = errors.New("CONNECT is not served here: no route with connect takes this host and port")
+
+// nothing is the fault of a request without a route. Where no route asks for
+// CONNECT, it is a method that is not implemented.
+func (r *Router) nothing(req *stream.Request) *stream.Fault {
+	if trafficFor(req) == trafficConnect {
+		r.stats.NoConnect.Add(1)
+		return &stream.Fault{Kind: stream.MethodUnsupported, Cause: errNoConnect}
+	}
+	r.stats.NoRoute.Add(1)
+	return &stream.Fault{Kind: stream.NoRoute}
+}
+
+// check judges what the route says of how the request came.
+func (r *Router) check(entry *Entry, req *stream.Request) *stream.Fault {
+	if entry.certificate {
+		if fault := r.checkCertificate(req); fault != nil {
+			return fault
+		}
+	}
+	if req.Early && !(entry.early && harmlessTwice(req)) {
+		r.stats.TooEarly.Add(1)
+		return &stream.Fault{Kind: stream.TooEarly}
+	}
+	return nil
+}
+
+// harmlessTwice tells whether a request may be served that an attacker can send
+// again (RFC 8470 section 4): the methods are the safe ones.
+func harmlessTwice(req *stream.Request) bool {
+	switch req.Method {
+	case "GET", "HEAD", "OPTIONS":
+		return req.Upgrade == ""
+	}
+	return false
+}
+
 // checkCertificate judges the handshake again, by the route that the request
 // has taken: the policy of a handshake was picked by the server name, the route
-// by the Host field, and a client may send one name and then another.
+// by the Host field, and a client may send one name and then another. The host
+// of CONNECT is that of another server, and a connection has no second name.
 func (r *Router) checkCertificate(req *stream.Request) *stream.Fault {
 	tls := req.Conn.TLS
 	switch {
 	case tls == nil:
 		r.stats.Forbidden.Add(1)
 		return stream.Faultf(stream.Forbidden, stream.RetryNever, "the route needs a client certificate, the connection is not TLS")
-	case !sameName(tls.ServerName, req.Target.Host):
+	case trafficFor(req) == trafficHTTP && !sameName(tls.ServerName, req.Target.Host):
 		r.stats.Misdirected.Add(1)
 		return stream.Faultf(stream.Misdirected, stream.RetryNever,
 			"the route needs a client certificate, and the handshake was for %q, not for %q", tls.ServerName, req.Target.Host)

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
@@ -17,7 +18,16 @@ type Entry struct {
 	// Service is the folded filters and the action of the route.
 	Service stream.Service
 
+	// What the Router needs of the route, at hand.
 	certificate bool // the route requires one
+	early       bool // it takes early data
+	tunnel      stream.TunnelLimits
+}
+
+func (e *Entry) fill() {
+	spec := &e.Route.Spec
+	e.certificate, e.early = spec.ClientCertificate == "require", spec.EarlyData
+	e.tunnel = stream.TunnelLimits{Idle: time.Duration(spec.Tunnel.Idle), Max: time.Duration(spec.Tunnel.Max)}
 }
 
 // Table finds the route of a request. It is immutable. It does not look at
