@@ -24,7 +24,7 @@ type Config struct {
 // Stats counts defects of ours. Faults are counted by the recorder, from
 // Exchange.Fault.
 type Stats struct {
-	Panics atomic.Int64 // panics below, each answered with 500
+	Panics atomic.Int64 // panics below, each answered as Internal
 	Broken atomic.Int64 // stages that returned neither or both of response and error
 }
 
@@ -64,14 +64,25 @@ func (a *Stage) Serve(ctx context.Context, req *stream.Request) (*stream.Respons
 // Respond makes the response for a fault and notes the fault in req.Exchange,
 // with the status, which is 0 for a client that is gone: the codec notes
 // another if it gets something sent after all. The codec asks it directly for
-// requests that it could not read: of req only Method, Header, ID and Exchange
-// are used. It is never nil.
+// requests that it could not read: of req only Method, Header, ID, GRPC and
+// Exchange are used. It is never nil.
 func (a *Stage) Respond(req *stream.Request, f *stream.Fault) *stream.Response {
-	p := &a.pages[f.Kind]
-	req.Exchange.Fault, req.Exchange.Status = f, p.status
+	req.Exchange.Fault = f
+	var resp *stream.Response
+	if req.GRPC == stream.NotGRPC {
+		resp = a.respondHTTP(req, f)
+	} else {
+		resp = a.respondGRPC(req, f)
+	}
+	req.Exchange.Status = resp.Status
 	if f.Kind == stream.ClientGone {
 		req.Exchange.Status = 0
 	}
+	return resp
+}
+
+func (a *Stage) respondHTTP(req *stream.Request, f *stream.Fault) *stream.Response {
+	p := &a.pages[f.Kind]
 	format := negotiate(&req.Header)
 	body := p.body(format, f.Limit, req.ID)
 	resp := &stream.Response{Status: p.status, Body: stream.NoBody, Length: int64(len(body))}
@@ -83,11 +94,15 @@ func (a *Stage) Respond(req *stream.Request, f *stream.Fault) *stream.Response {
 	h.AddID(stream.ContentType, contentTypes[format])
 	h.AddID(stream.CacheControl, "no-store") // 404, 414 and 501 may be cached else
 	h.AddID(stream.ProxyStatus, p.proxyStatus)
+	addRetryAfter(h, f)
+	return resp
+}
+
+func addRetryAfter(h *stream.Header, f *stream.Fault) {
 	if f.RetryAfter > 0 {
 		seconds := (f.RetryAfter + time.Second - 1) / time.Second
 		h.AddID(stream.RetryAfter, strconv.FormatInt(int64(seconds), 10))
 	}
-	return resp
 }
 
 // serve holds what is below to its contract: a response, or a fault, and no
@@ -121,7 +136,7 @@ func (a *Stage) serve(ctx context.Context, req *stream.Request) (resp *stream.Re
 
 func (a *Stage) panicked(req *stream.Request, cause any) *stream.Fault {
 	a.stats.Panics.Add(1)
-	a.log.Error("panic while serving a request; it is answered with 500",
+	a.log.Error("panic while serving a request; it is answered as an internal error",
 		"request_id", req.ID, "route", req.Exchange.Route.Name, "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	if req.Body != nil {
 		req.Body.Close()

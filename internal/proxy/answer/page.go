@@ -4,6 +4,7 @@ import (
 	"html"
 	"strconv"
 
+	"github.com/weirproxy/weir/internal/grpcstatus"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -88,6 +89,7 @@ var contentTypes = [numFormats]string{
 type page struct {
 	status      int
 	proxyStatus string
+	grpcMessage string // percent-encoded
 	heads       [numFormats]string
 }
 
@@ -106,6 +108,7 @@ func newPage(kind stream.Kind) page {
 		// Kinds and errors are words, so neither needs the escapes of a string
 		// or token of RFC 8941; a test holds them to that.
 		proxyStatus: `weir; error=` + m.error + `; details="` + kind.String() + `"`,
+		grpcMessage: string(grpcstatus.AppendMessage(nil, m.text)),
 		heads: [numFormats]string{
 			plain: title + "\n" + m.text + "\n",
 			asJSON: `{"status":` + strconv.Itoa(m.status) + `,"reason":"` + kind.String() +
