@@ -45,6 +45,8 @@ type Stats struct {
 	Broken     atomic.Int64 // not reusable after an exchange
 	Ignored    atomic.Int64 // closes not learned from: a restart, or too early to be a time-out
 	Panics     atomic.Int64 // in the janitor
+	Waited     atomic.Int64 // requests that waited for a place on a shared connection
+	Switched   atomic.Int64 // endpoints that chose another protocol than before
 }
 
 const (

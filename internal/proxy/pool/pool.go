@@ -87,7 +87,7 @@ func (p *Pool[C]) Get(ctx context.Context, near uint64, fresh bool, deadline tim
 }
 
 // connect opens a connection within the limit of the cluster.
-func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time) (*Lease[C], error) {
+func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time) (_ *Lease[C], err error) {
 	g := p.group
 	if load := g.cfg.Load; !load.Open() && (!g.evict() || !load.Open()) {
 		g.Stats.Refused.Add(1)
@@ -99,7 +99,7 @@ func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time) (*Lea
 	made := false
 	defer func() { // also when dial panics
 		if !made {
-			g.Stats.DialFailed.Add(1)
+			g.dialFailed(err)
 			p.gone()
 		}
 	}()

@@ -35,6 +35,11 @@ func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.
 		_ = req.Body.Close()
 		return nil, err
 	}
+	return t.serveOn(ctx, l, req)
+}
+
+// serveOn makes the attempt on the connection of l.
+func (t *Transport[C]) serveOn(ctx context.Context, l *Lease[C], req *stream.Request) (*stream.Response, error) {
 	// After the connection has called release, l may be another request's.
 	reused, idled, began, serving := l.reused, l.idled, l.since.Add(l.idled), l.serving()
 	l.req, l.endpoint = req, t.endpoint
