@@ -176,8 +176,8 @@ func (f *muxFixture) begin(t *testing.T, n int) (responses []*stream.Response) {
 
 func (f *muxFixture) expect(t *testing.T, open, idle, dialed int) {
 	t.Helper()
-	if o, i := f.Connections(); o != open || i != idle || len(f.conns) != dialed {
-		t.Fatalf("open %d, idle %d, dialed %d; want %d, %d, %d", o, i, len(f.conns), open, idle, dialed)
+	if o, i := f.Connections(); o != open || i != idle || f.connCount() != dialed {
+		t.Fatalf("open %d, idle %d, dialed %d; want %d, %d, %d", o, i, f.connCount(), open, idle, dialed)
 	}
 }
 
