@@ -26,17 +26,28 @@ func (c *Checker) check(ctx context.Context, e *endpoint.Endpoint) (err error) {
 	timeout := time.Duration(c.spec.Timeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	nc, err := c.dial(ctx, e)
-	if err == nil {
-		defer nc.Close()
-		if c.spec.Type == "http" {
-			err = c.ask(ctx, nc, e)
-		}
+	if c.spec.Type == "grpc" {
+		err = c.callHealth(ctx, e)
+	} else {
+		err = c.connect(ctx, e)
 	}
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %v", timeout)
 	}
 	return err
+}
+
+// connect is a check over a connection that nothing else uses.
+func (c *Checker) connect(ctx context.Context, e *endpoint.Endpoint) error {
+	nc, err := c.dial(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if c.spec.Type == "http" {
+		return c.ask(ctx, nc, e)
+	}
+	return nil
 }
 
 // ask makes one exchange on a connection of its own. The body is not read.

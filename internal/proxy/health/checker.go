@@ -29,7 +29,9 @@ type Change struct {
 type Config struct {
 	// Spec has every default filled in.
 	Spec config.HealthCheck
+	// Dial is what types http and tcp go by, Call what type grpc does.
 	Dial Dial
+	Call Call
 	// OnChange is called on the goroutine of Run for every change of a verdict
 	// (an endpoint begins as fit). It must not block.
 	OnChange func(Change)
@@ -52,6 +54,7 @@ type Checker struct {
 	spec     config.HealthCheck
 	accepted statusset.Set
 	dial     Dial
+	call     Call
 	onChange func(Change)
 	set      atomic.Pointer[endpoint.Set]
 	changed  chan struct{} // holds a token when set was stored
@@ -59,7 +62,7 @@ type Checker struct {
 
 // New makes a checker. It does nothing before Run.
 func New(cfg Config) (*Checker, error) {
-	c := &Checker{spec: cfg.Spec, dial: cfg.Dial, onChange: cfg.OnChange, changed: make(chan struct{}, 1)}
+	c := &Checker{spec: cfg.Spec, dial: cfg.Dial, call: cfg.Call, onChange: cfg.OnChange, changed: make(chan struct{}, 1)}
 	c.spec.Healthy, c.spec.Unhealthy = max(c.spec.Healthy, 1), max(c.spec.Unhealthy, 1)
 	if c.spec.Interval <= 0 || c.spec.Timeout <= 0 {
 		return nil, errors.New("health: interval and timeout must be longer than 0")
@@ -67,9 +70,14 @@ func New(cfg Config) (*Checker, error) {
 	switch c.spec.Type {
 	case "tcp":
 		return c, nil
+	case "grpc":
+		if err := checkGRPC(c.call, c.spec.Service, c.spec.Host); err != nil {
+			return nil, err
+		}
+		return c, nil
 	case "http":
 	default:
-		return nil, fmt.Errorf("health: type %q is neither http nor tcp", c.spec.Type)
+		return nil, fmt.Errorf("health: type %q is none of http, tcp and grpc", c.spec.Type)
 	}
 	if len(c.spec.Status) == 0 {
 		c.spec.Status = []string{"2xx"}

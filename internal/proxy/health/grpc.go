@@ -1,0 +1,221 @@
+package health
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/grpcstatus"
+	"github.com/weirproxy/weir/stream"
+)
+
+// Call makes one exchange with an endpoint over a connection of its own or a
+// shared one, in HTTP/2. It is an attempt that counts nowhere: req.Deadline and
+// ctx bound it. It closes req.Body on every path; the caller closes the
+// response's, which gives up what was not read.
+type Call func(ctx context.Context, e *endpoint.Endpoint, req *stream.Request) (*stream.Response, error)
+
+// healthPath is the method of grpc.health.v1 (gRPC "Health checking protocol").
+const healthPath = "/grpc.health.v1.Health/Check"
+
+// maxMessage bounds the answer, which is two bytes long.
+const maxMessage = 4 << 10
+
+// maxService bounds the name that is asked about.
+const maxService = 1 << 10
+
+// The values of ServingStatus.
+const (
+	servingUnknown = iota
+	serving
+	notServing
+	serviceUnknown
+)
+
+var errTooLong = fmt.Errorf("the answer is longer than %d bytes", maxMessage)
+
+// callHealth asks an endpoint about the service of the document; nil means
+// that it is serving.
+func (c *Checker) callHealth(ctx context.Context, e *endpoint.Endpoint) error {
+	resp, err := c.call(ctx, e, c.healthRequest(ctx, e))
+	if err == nil {
+		defer resp.Body.Close()
+		err = c.readHealth(resp)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", healthPath, err)
+	}
+	return nil
+}
+
+func (c *Checker) healthRequest(ctx context.Context, e *endpoint.Endpoint) *stream.Request {
+	deadline, _ := ctx.Deadline()
+	content := healthMessage(c.spec.Service)
+	req := &stream.Request{
+		Method: "POST", Proto: stream.HTTP2, GRPC: stream.GRPCCall,
+		Target: stream.Target{Scheme: "http", Path: healthPath},
+		Body:   stream.BytesBody(content), Length: int64(len(content)),
+		Conn: &stream.Conn{}, Deadline: deadline,
+	}
+	host := c.spec.Host
+	if host == "" {
+		host = hostOf(e)
+	}
+	var err error
+	if req.Target.Host, req.Target.Port, err = stream.ParseAuthority(host); err != nil {
+		req.Target.Host, req.Target.Port = "localhost", ""
+	}
+	req.Header.AddID(stream.ContentType, "application/grpc")
+	req.Header.AddID(stream.UserAgent, "weir-health")
+	left := max(time.Until(deadline).Milliseconds(), 1)
+	req.Header.Add("grpc-timeout", fmt.Sprint(min(left, 99_999_999), "m"))
+	return req
+}
+
+// healthMessage is a HealthCheckRequest, {string service = 1}, in a gRPC frame.
+func healthMessage(service string) []byte {
+	var message []byte
+	if service != "" {
+		message = append(message, 1<<3|2) // field 1, length-delimited
+		message = binary.AppendUvarint(message, uint64(len(service)))
+		message = append(message, service...)
+	}
+	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
+	return append(frame, message...)
+}
+
+// readHealth judges an answer.
+func (c *Checker) readHealth(resp *stream.Response) error {
+	if resp.Status != 200 {
+		return fmt.Errorf("HTTP status %d", resp.Status)
+	}
+	const grpc = "application/grpc"
+	contentType, _ := resp.Header.GetID(stream.ContentType)
+	if len(contentType) < len(grpc) || !stream.EqualFold(contentType[:len(grpc)], grpc) {
+		return errors.New("the endpoint does not speak gRPC: its answer is no application/grpc")
+	}
+	content, err := io.ReadAll(io.LimitReader(resp.Body, maxMessage+1))
+	if err != nil {
+		return err
+	}
+	if len(content) > maxMessage {
+		return errTooLong
+	}
+	code, ok := stream.GRPCStatus(resp.Body.Trailer())
+	if !ok {
+		code, ok = stream.GRPCStatus(&resp.Header)
+	}
+	switch {
+	case !ok:
+		return errors.New("the answer ends without a gRPC status")
+	case code == grpcstatus.Unimplemented:
+		return errors.New("the endpoint does not implement grpc.health.v1 (UNIMPLEMENTED); register the health service there, or use type http or tcp")
+	case code == grpcstatus.NotFound:
+		return fmt.Errorf("the endpoint does not know the service %q (NOT_FOUND)", c.spec.Service)
+	case code != grpcstatus.OK:
+		return fmt.Errorf("gRPC status %s", grpcstatus.Name(code))
+	}
+	return servingOf(content)
+}
+
+// servingOf reads a frame with a HealthCheckResponse, {ServingStatus status = 1}.
+func servingOf(frame []byte) error {
+	const head = 5
+	switch {
+	case len(frame) < head || uint64(binary.BigEndian.Uint32(frame[1:head])) != uint64(len(frame)-head):
+		return errors.New("the answer is not one gRPC message")
+	case frame[0] != 0:
+		return errors.New("the answer is compressed, which was not offered")
+	}
+	status, err := firstVarint(frame[head:])
+	if err != nil {
+		return err
+	}
+	switch status {
+	case serving:
+		return nil
+	case servingUnknown:
+		return errors.New("not serving: UNKNOWN")
+	case notServing:
+		return errors.New("not serving: NOT_SERVING")
+	case serviceUnknown:
+		return errors.New("not serving: SERVICE_UNKNOWN")
+	}
+	return fmt.Errorf("not serving: status %d", status)
+}
+
+var errMessage = errors.New("the answer is no HealthCheckResponse")
+
+// firstVarint is the value of field 1 as protobuf has it: the last of that
+// number wins, others are skipped, and an absent one is 0.
+func firstVarint(message []byte) (value uint64, err error) {
+	for len(message) > 0 {
+		tag, n := binary.Uvarint(message)
+		if n <= 0 || tag>>3 == 0 {
+			return 0, errMessage
+		}
+		message = message[n:]
+		if tag == 1<<3 {
+			if value, n = binary.Uvarint(message); n <= 0 {
+				return 0, errMessage
+			}
+			message = message[n:]
+			continue
+		}
+		if message, err = skip(message, tag&7); err != nil {
+			return 0, err
+		}
+	}
+	return value, nil
+}
+
+// skip leaves out the content of a field of that wire type.
+func skip(message []byte, wire uint64) ([]byte, error) {
+	size := uint64(0)
+	switch wire {
+	case 0: // varint
+		_, n := binary.Uvarint(message)
+		if n <= 0 {
+			return nil, errMessage
+		}
+		size = uint64(n)
+	case 1:
+		size = 8
+	case 2: // length-delimited
+		length, n := binary.Uvarint(message)
+		if n <= 0 {
+			return nil, errMessage
+		}
+		message, size = message[n:], length
+	case 5:
+		size = 4
+	default:
+		return nil, errMessage
+	}
+	if size > uint64(len(message)) {
+		return nil, errMessage
+	}
+	return message[size:], nil
+}
+
+// checkGRPC refuses what cannot be asked.
+func checkGRPC(call Call, service, host string) error {
+	if call == nil {
+		return errors.New("health: type grpc needs a way to make calls")
+	}
+	if len(service) > maxService || strings.ContainsFunc(service, outsideOfTarget) {
+		return fmt.Errorf("health: service %q is not the name of a service", service)
+	}
+	if host == "" {
+		return nil
+	}
+	if _, _, err := stream.ParseAuthority(host); err != nil {
+		return fmt.Errorf("health: host %q is not a host: %w", host, err)
+	}
+	return nil
+}
