@@ -104,6 +104,9 @@ var names = [numIDs]string{
 	XForwardedProto: "X-Forwarded-Proto", XRealIP: "X-Real-IP", XRequestID: "X-Request-Id",
 }
 
+// NumIDs is one more than the last ID, for tables that codecs keep by ID.
+const NumIDs = numIDs
+
 // String is the canonical spelling of the name; "" for Unknown.
 func (id ID) String() string { return names[id] }
 
