@@ -409,7 +409,7 @@ func BenchmarkEncode(b *testing.B) {
 
 // BenchmarkEncoderMemory: B/op is what a response holds at a time.
 func BenchmarkEncoderMemory(b *testing.B) {
-	levels := defaults().Responses.Levels
+	levels, content := defaults().Responses.Levels, []byte(page)
 	for c, name := range codingNames {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -417,7 +417,7 @@ func BenchmarkEncoderMemory(b *testing.B) {
 				k := &bench{}
 				e := newEncoder(coding(c), &levels, k)
 				for range 64 {
-					e.Write([]byte(page))
+					e.Write(content)
 					e.Flush()
 					k.out = k.out[:0]
 				}

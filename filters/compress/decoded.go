@@ -31,7 +31,7 @@ const unjudged = 64 << 10
 
 func (b *decoded) Read(p []byte) (int, error) {
 	if !b.turn.enter() {
-		return 0, stream.Faultf(stream.Internal, stream.RetryNever, "compress: the request is read after its Close")
+		return 0, stream.Faultf(stream.ClientGone, stream.RetryNever, "compress: the request body is closed")
 	}
 	n := 0
 	if b.err == nil && len(p) > 0 {
