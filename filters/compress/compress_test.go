@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/andybalholm/brotli"
@@ -277,12 +278,27 @@ func TestMaxActive(t *testing.T) {
 	}
 }
 
+// guarded is a body that may be closed while it is read.
+type guarded struct {
+	content *strings.Reader
+	closed  atomic.Bool
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	if g.closed.Load() {
+		return 0, &stream.Fault{Kind: stream.ClientGone}
+	}
+	return g.content.Read(p)
+}
+func (g *guarded) Close() error            { g.closed.Store(true); return nil }
+func (g *guarded) Trailer() *stream.Header { return nil }
+
 // Many responses share the pools, and some are closed while they are read.
 func TestPoolsKeepContentApart(t *testing.T) {
 	next := stream.ServiceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
 		req.Body.Close()
-		resp := filtertest.Response(200, strings.Repeat(req.Target.Path, 4000), "Content-Type: text/html")
-		resp.Length = -1
+		resp := filtertest.Response(200, "", "Content-Type: text/html")
+		resp.Body, resp.Length = &guarded{content: strings.NewReader(strings.Repeat(req.Target.Path, 4000))}, -1
 		return resp, nil
 	})
 	own := filtertest.Build(t, Definition(), "", next).(*service)
