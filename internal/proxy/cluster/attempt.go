@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/grpcstatus"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -23,6 +24,7 @@ type exchange struct {
 	end  time.Time   // of all attempts; zero: none
 	body stream.Body // as it came
 	kept *replay     // what of body may be sent again; nil: there is none, or never
+	call *bounded    // of a gRPC call that says how long it may take; else nil
 
 	set   *endpoint.Set
 	key   uint64               // what balance hash goes by; 0: none
@@ -37,6 +39,7 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 		if resp == nil { // also when something panics
 			x.cluster.load.Leave()
 			x.giveUp()
+			x.call.release()
 		}
 	}()
 	if x.body != stream.NoBody && x.retry.maxBody > 0 {
@@ -70,7 +73,7 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 			x.drop(resp)
 		}
 		if wait > 0 && !x.wait(wait) {
-			return nil, x.gone()
+			return nil, x.ended(nil)
 		}
 		ep, now = next, time.Now()
 		x.cluster.Stats.Retries.Add(1)
@@ -133,7 +136,7 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	req := x.req
 	facts := &req.Exchange
 	facts.Endpoint, facts.Reused, facts.UpstreamStatus = ep.Address, false, 0
-	facts.UpstreamHead, facts.UpstreamEnd = time.Time{}, time.Time{}
+	facts.UpstreamHead, facts.UpstreamEnd, facts.GRPCStatus = time.Time{}, time.Time{}, 0
 	facts.Attempts++
 	if facts.UpstreamStart.IsZero() {
 		facts.UpstreamStart = now
@@ -144,6 +147,7 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 			req.Deadline = end
 		}
 	}
+	x.setTimeout(now)
 	if x.kept != nil {
 		req.Body = x.kept.view()
 	}
@@ -165,10 +169,19 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 
 // judge tells the endpoint how it did.
 func (x *exchange) judge(resp *stream.Response, f *stream.Fault, now time.Time) {
+	if f != nil {
+		// What the client left no time for speaks against nobody.
+		if x.ctx.Err() == nil && !x.call.over(now) && blames(f) && !x.stale(f) {
+			x.cluster.ejector.failed(x.set, x.ep, now, f.Kind.String)
+		}
+		return
+	}
+	code, isEarly := early(x.req, resp)
 	switch {
-	case f != nil && (x.ctx.Err() != nil || !blames(f) || x.stale(f)):
-	case f != nil:
-		x.cluster.ejector.failed(x.set, x.ep, now, f.Kind.String)
+	case isEarly && code == grpcstatus.DeadlineExceeded && x.call != nil:
+		// The client's deadline: it says nothing of the endpoint, good or bad.
+	case isEarly && blamesGRPC(code):
+		x.cluster.ejector.failed(x.set, x.ep, now, func() string { return "gRPC status " + grpcstatus.Name(code) })
 	case blamesStatus(resp.Status):
 		x.cluster.ejector.failed(x.set, x.ep, now, func() string { return "status " + strconv.Itoa(resp.Status) })
 	default:
@@ -180,14 +193,15 @@ func (x *exchange) judge(resp *stream.Response, f *stream.Fault, now time.Time) 
 // which wait. What it returns true for is paid out of the budget.
 func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (*endpoint.Endpoint, time.Duration, bool) {
 	p := &x.retry
-	known := stream.RetryIdempotent // a response: the upstream has acted
-	switch {
-	case p.attempts <= 1 || x.ctx.Err() != nil:
+	if p.attempts <= 1 || x.ctx.Err() != nil {
 		return nil, 0, false
-	case f != nil && !p.onFault(f), resp != nil && !p.statuses.Has(resp.Status):
+	}
+	known, wanted := p.onResponse(x.req, resp)
+	if f != nil {
+		known, wanted = f.Retry, p.onFault(f)
+	}
+	if !wanted {
 		return nil, 0, false
-	case f != nil:
-		known = f.Retry
 	}
 	n := x.req.Exchange.Attempts
 	if !p.mayRepeat(known, x.req.Method) {
@@ -255,7 +269,12 @@ func (x *exchange) wait(d time.Duration) bool {
 	}
 }
 
-func (x *exchange) gone() *stream.Fault {
+// ended is the fault of an exchange whose context has ended: the client has
+// gone, or the time that it gave is up.
+func (x *exchange) ended(cause error) *stream.Fault {
+	if x.call.ended(x.ctx) {
+		return x.late(cause)
+	}
 	return &stream.Fault{Kind: stream.ClientGone, Cause: context.Cause(x.ctx)}
 }
 
@@ -266,15 +285,22 @@ func (x *exchange) finish(resp *stream.Response, f *stream.Fault, now time.Time)
 		if x.kept != nil {
 			x.kept.last()
 		}
+		x.hand(resp)
 		return resp, nil
-	case x.ctx.Err() != nil && f.Origin() != stream.Downstream:
-		return nil, x.gone()
+	case x.ctx.Err() != nil && (f.Origin() != stream.Downstream || x.call.ended(x.ctx)):
+		return nil, x.ended(f)
 	case (f.Kind == stream.UpstreamTimeout || f.Kind == stream.ConnectTimeout) && x.over(now):
 		return nil, x.late(f)
 	}
 	return nil, f
 }
 
+// late names the limit that ended the attempts: that of the route, or the
+// client's own.
 func (x *exchange) late(cause error) *stream.Fault {
-	return &stream.Fault{Kind: stream.RequestTimeout, Limit: "timeout", Cause: cause}
+	limit := "timeout"
+	if x.call != nil && x.end.Equal(x.call.end) {
+		limit = grpcTimeout
+	}
+	return &stream.Fault{Kind: stream.RequestTimeout, Limit: limit, Cause: cause}
 }

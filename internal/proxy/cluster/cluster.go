@@ -5,7 +5,8 @@
 //
 // One file for each concern: limits.go admission, attempt.go one attempt,
 // retry.go whether there is another, budget.go how many there may be,
-// replay.go sending a body twice, ejection.go the endpoints that fail.
+// replay.go sending a body twice, ejection.go the endpoints that fail, grpc.go
+// the deadline and the status of gRPC calls.
 package cluster
 
 import (
@@ -60,6 +61,7 @@ type Stats struct {
 	Full     atomic.Int64 // refused: max_requests
 	NoPick   atomic.Int64 // no endpoint was fit
 	FailOpen atomic.Int64 // attempts at an ejected endpoint because no other was left
+	Expired  atomic.Int64 // gRPC calls refused because their time was up when they came
 
 	Retries      atomic.Int64              // attempts after the first, stale connections apart
 	Replaced     atomic.Int64              // attempts made again at once because a pooled connection was closed
@@ -120,14 +122,22 @@ type service struct {
 func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	c := s.cluster
 	req.Exchange.Cluster = c.label
+	now := time.Now()
+	end, f := c.callEnd(req, now)
+	if f != nil {
+		_ = req.Body.Close()
+		return nil, f
+	}
 	if !c.load.Enter() {
 		return nil, c.full(req)
 	}
-	now := time.Now()
 	c.budget.request(now)
 	x := exchange{service: s, ctx: ctx, req: req, body: req.Body}
 	if s.timeout > 0 {
 		x.end = now.Add(s.timeout)
+	}
+	if !end.IsZero() {
+		x.bound(end)
 	}
 	return x.run(now)
 }

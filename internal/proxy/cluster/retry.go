@@ -6,6 +6,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/backoff"
+	"github.com/weirproxy/weir/internal/grpcstatus"
 	"github.com/weirproxy/weir/internal/statusset"
 	"github.com/weirproxy/weir/stream"
 )
@@ -36,6 +37,7 @@ type retryPolicy struct {
 	reset    bool
 	timeout  bool
 	statuses statusset.Set
+	grpc     grpcstatus.Set
 	methods  []string
 	perTry   time.Duration
 	backoff  backoff.Exponential
@@ -61,7 +63,9 @@ func compileRetry(r config.Retry) retryPolicy {
 		case "timeout":
 			p.timeout = true
 		default:
-			_ = p.statuses.Add(on)
+			if !p.grpc.Add(on) {
+				_ = p.statuses.Add(on)
+			}
 		}
 	}
 	return p
@@ -81,6 +85,22 @@ func (p *retryPolicy) onFault(f *stream.Fault) bool {
 		return p.timeout
 	}
 	return false
+}
+
+// onResponse tells whether a response is to be retried, and what is known then.
+//
+// A gRPC status that the document lists permits another attempt although the
+// method is POST: every gRPC call is, so that the method says nothing, and a
+// Trailers-Only response has passed no message on. Who lists a status that an
+// upstream gives after it has acted asks for it to act twice.
+func (p *retryPolicy) onResponse(req *stream.Request, resp *stream.Response) (known stream.Retry, wanted bool) {
+	if resp == nil {
+		return stream.RetryNever, false
+	}
+	if code, ok := early(req, resp); ok && p.grpc.Has(code) {
+		return stream.RetryUnsent, true
+	}
+	return stream.RetryIdempotent, p.statuses.Has(resp.Status)
 }
 
 // mayRepeat tells whether a request may be sent again, given what is known of
