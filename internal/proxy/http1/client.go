@@ -52,10 +52,11 @@ type Client struct {
 	out     request
 	turn    turnaround
 	up      upload
-	pace    pace // of the response body
-	touched bool // the connection was used for the exchange
-	precise bool // a read deadline is set on nc
-	last    bool // the upstream ends the connection behind this response
+	pace    pace   // of the response body
+	key     string // of a WebSocket, made here; "" otherwise
+	touched bool   // the connection was used for the exchange
+	precise bool   // a read deadline is set on nc
+	last    bool   // the upstream ends the connection behind this response
 	fault   *stream.Fault
 
 	peeker  syscall.RawConn // under a connection that is no plain socket; may be nil
@@ -93,7 +94,7 @@ func (c *Client) expire(uint8, watchdog.Verdict) { c.nc.SetDeadline(longAgo) }
 // Response and body are valid until the body is closed.
 func (c *Client) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	c.exchanges++
-	c.req, c.ctx, c.touched, c.fault, c.last = req, ctx, false, nil, false
+	c.req, c.ctx, c.touched, c.fault, c.last, c.key = req, ctx, false, nil, false, ""
 	resp, f := c.exchange()
 	if f != nil {
 		c.end(!c.touched)
@@ -116,6 +117,9 @@ func (c *Client) exchange() (*stream.Response, *stream.Fault) {
 	}
 	return c.receive()
 }
+
+// connecting tells whether the request is a plain CONNECT.
+func (c *Client) connecting() bool { return c.req.Method == "CONNECT" }
 
 // receive reads heads until the final one.
 func (c *Client) receive() (*stream.Response, *stream.Fault) {
@@ -140,11 +144,11 @@ func (c *Client) receive() (*stream.Response, *stream.Fault) {
 	if f := c.headDone(); f != nil {
 		return nil, f
 	}
-	if resp.Status == 101 {
+	if resp.Status == 101 || c.connecting() && resp.Status < 300 {
 		return c.switchProtocols(&resp.Response)
 	}
 	kind, left, length := r.framing(resp.Status, c.req.Method == "HEAD")
-	c.last = !r.reusable() || kind == contentToClose ||
+	c.last = !r.reusable() || c.connecting() || kind == contentToClose ||
 		resp.Status == 204 && (r.fr.codings > 0 || r.fr.length > 0)
 	c.content.begin(kind, left)
 	c.pace.begin(&c.cfg.Phases[stream.PhaseUpstreamBody])

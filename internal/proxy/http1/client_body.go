@@ -16,7 +16,10 @@ type reply struct {
 	c *Client // nil once closed
 }
 
-var _ stream.Whole = (*reply)(nil)
+var (
+	_ stream.Whole   = (*reply)(nil)
+	_ stream.Awaiter = (*reply)(nil)
+)
 
 // Read reads content; see stream.Body.
 func (r *reply) Read(p []byte) (int, error) {
@@ -68,8 +71,9 @@ func (r *reply) Bytes() ([]byte, bool) {
 	return r.c.content.whole()
 }
 
-// await waits, without a page, until a read gives something or fails.
-func (r *reply) await() error {
+// Await waits, without a page, until a read gives something or fails; see
+// stream.Awaiter.
+func (r *reply) Await() error {
 	c := r.c
 	if c == nil || c.fault != nil || c.content.done || c.src.buffered() > 0 {
 		return nil // Read says what

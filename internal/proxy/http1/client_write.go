@@ -39,7 +39,7 @@ func (c *Client) prepare() *stream.Fault {
 		length = int64(len(content))
 	}
 	c.out.page = pages.Get().(*page)
-	out, err := appendRequest(c.out.page[:0], req, length)
+	out, err := c.appendRequest(c.out.page[:0], length)
 	if err != nil {
 		c.out.release()
 		return &stream.Fault{Kind: stream.Internal, Cause: err}
@@ -48,8 +48,10 @@ func (c *Client) prepare() *stream.Fault {
 	return nil
 }
 
-// appendRequest appends the head of req, whose body has length bytes (-1: not known).
-func appendRequest(dst []byte, req *stream.Request, length int64) ([]byte, error) {
+// appendRequest appends the head of the request, whose body has length bytes
+// (-1: not known).
+func (c *Client) appendRequest(dst []byte, length int64) ([]byte, error) {
+	req := c.req
 	t := &req.Target
 	if !validToken(req.Method) || !is(t.Path, targetByte) || !is(t.Query, targetByte) ||
 		!is(t.Host, targetByte) || !is(t.Port, targetByte) {
@@ -57,10 +59,18 @@ func appendRequest(dst []byte, req *stream.Request, length int64) ([]byte, error
 	}
 	dst = append(dst, req.Method...)
 	dst = append(dst, ' ')
-	if t.Path == "" {
+	switch {
+	case c.connecting(): // authority-form, RFC 9112 section 3.2.3
+		if t.Host == "" || t.Port == "" || length != 0 {
+			return dst, errWriteTarget
+		}
+		dst = t.AppendAuthority(dst)
+	case t.Path == "":
 		dst = append(dst, '/')
+		fallthrough
+	default:
+		dst = t.AppendURI(dst)
 	}
-	dst = t.AppendURI(dst)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	dst = t.AppendAuthority(dst)
 	dst = append(dst, '\r', '\n')
@@ -75,6 +85,9 @@ func appendRequest(dst []byte, req *stream.Request, length int64) ([]byte, error
 		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
 		dst = append(dst, req.Upgrade...)
 		dst = append(dst, '\r', '\n')
+		if req.Upgrade == websocket {
+			dst, c.key = appendKey(dst, req)
+		}
 	}
 	switch {
 	case length > 0:

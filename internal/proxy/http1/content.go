@@ -14,6 +14,7 @@ const (
 	knownContent
 	chunkedContent
 	contentToClose // RFC 9112 section 6.3, rule 8: responses only
+	tunnelContent  // no content: the connection becomes a tunnel
 )
 
 // chunkState is what comes next in a chunked body.

@@ -47,7 +47,7 @@ func refuse(_ context.Context, req *stream.Request, f *stream.Fault) *stream.Res
 		stream.BodyTooLarge: 413, stream.VersionUnsupported: 505, stream.MethodUnsupported: 501,
 		stream.ExpectationUnknown: 417, stream.HeadTimeout: 408, stream.BodyTimeout: 408,
 		stream.Internal: 500, stream.RequestMalformed: 400, stream.ClientTooSlow: 408, stream.ClientGone: 499,
-		stream.UpstreamTimeout: 504, stream.UpstreamTooSlow: 504,
+		stream.UpgradeRefused: 400, stream.UpstreamTimeout: 504, stream.UpstreamTooSlow: 504,
 	}[f.Kind]
 	if status == 0 {
 		status = 502

@@ -17,6 +17,7 @@ var (
 	errHostTwice   = errors.New("the Host field stands more than once")
 	errVersion     = errors.New("the version is neither HTTP/1.1 nor HTTP/1.0")
 	errExpectation = errors.New("the expectation is not 100-continue")
+	errConnectBody = errors.New("CONNECT with content, which is also the first bytes of the tunnel")
 )
 
 // standardMethods are those of RFC 9110 section 9 and PATCH. A method is
@@ -133,6 +134,12 @@ func (r *requestReader) facts(req *stream.Request) *stream.Fault {
 	default:
 		req.Length = 0
 	}
+	if req.Method == "CONNECT" { // RFC 9110 section 9.3.6
+		if req.Length != 0 {
+			return requestSide.bad(errConnectBody)
+		}
+		return nil // nothing else that is asked for in passing
+	}
 	if limit := r.m.limits.MaxBodyBytes; limit > 0 && req.Length > limit {
 		return &stream.Fault{Kind: stream.BodyTooLarge, Limit: "max_body_bytes"}
 	}
@@ -151,6 +158,9 @@ func (r *requestReader) facts(req *stream.Request) *stream.Fault {
 	if fr.upgrade && fr.upgrades == 1 && req.Length == 0 &&
 		validProtocol(fr.protocol) && !stream.EqualFold(fr.protocol, "h2c") {
 		req.Upgrade = strings.ToLower(fr.protocol)
+	}
+	if req.Upgrade == websocket {
+		return checkWebSocket(req)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirproxy/weir/internal/prefixconn"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
@@ -27,6 +28,13 @@ type ServerConfig struct {
 	Go     func(func())
 	Dog    *watchdog.Dog
 	Phases stream.PhaseLimits
+	// TunnelMax is the longest duration of a tunnel, 0 for no limit. What the
+	// request says (stream.Request.Tunnel) counts more.
+	TunnelMax time.Duration
+	// HTTP2 serves a connection in the clear whose first bytes are the preface of
+	// HTTP/2, which it reads again. It owns the connection then, and closes it.
+	// Nil: such a client gets 505.
+	HTTP2 func(ctx context.Context, nc net.Conn, facts *stream.Conn)
 	// MaxRequests and MaxAge of a connection, 0 for none; MaxAge is spread by
 	// ten per cent either way so that connections do not end together.
 	MaxRequests int
@@ -39,6 +47,7 @@ type Server struct {
 
 	cfg      ServerConfig
 	limits   []watchdog.Limit
+	tunnel   stream.TunnelLimits // of a request whose route says nothing
 	date     atomic.Pointer[dateLine]
 	draining atomic.Bool
 	retired  atomic.Bool
@@ -56,6 +65,7 @@ type Stats struct {
 	Upgrades atomic.Int64 // connections that became tunnels
 	Drained  atomic.Int64 // idle connections that Drain closed
 	Cut      atomic.Int64 // connections cut inside a response, so that the client notices
+	HTTP2    atomic.Int64 // connections handed over to HTTP/2; Opened has them too
 	// Refused counts requests that could not be read, by kind.
 	Refused [stream.NumKinds]atomic.Int64
 }
@@ -75,6 +85,7 @@ func NewServer(cfg ServerConfig) *Server {
 	return &Server{
 		cfg:    cfg,
 		limits: watchLimits(&cfg.Phases),
+		tunnel: stream.TunnelLimits{Idle: cfg.Phases[stream.PhaseTunnel].Idle, Max: cfg.TunnelMax},
 		conns:  make(map[*serverConn]struct{}),
 	}
 }
@@ -82,9 +93,19 @@ func NewServer(cfg ServerConfig) *Server {
 // Serve serves nc to its end and closes it. When ctx ends, the connection
 // does, with whatever is under way on it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, facts *stream.Conn) {
+	if ahead := s.serve(ctx, nc, facts); ahead != nil {
+		s.Stats.HTTP2.Add(1)
+		s.cfg.HTTP2(ctx, prefixconn.New(nc, ahead), facts)
+	}
+}
+
+// serve returns the preface when the connection is one of HTTP/2, with what
+// came behind it. Nothing of this server is on the connection any more then.
+func (s *Server) serve(ctx context.Context, nc net.Conn, facts *stream.Conn) (ahead []byte) {
 	c := s.open(ctx, nc, facts)
 	defer s.close(c)
 	c.serve()
+	return c.ahead
 }
 
 func (s *Server) open(parent context.Context, nc net.Conn, facts *stream.Conn) *serverConn {

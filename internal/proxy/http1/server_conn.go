@@ -47,11 +47,17 @@ type serverConn struct {
 	req    stream.Request
 	body   serverBody
 	writer responseWriter
-	served int
-	blank  bool // the empty line before the present head was taken
-	last   bool // the present exchange is the last
+	// asksTunnel: the request is an upgrade or CONNECT, so that what the client
+	// sends behind it may be of another protocol.
+	asksTunnel   bool
+	websocketKey string // of the request, if it is a WebSocket
+	served       int
+	blank        bool // the empty line before the present head was taken
+	last         bool // the present exchange is the last
 	// leaving: the client said so itself, or the connection was a tunnel.
 	leaving bool
+	preface bool   // it is a connection of HTTP/2
+	ahead   []byte // what was read of that one, once it can be handed over
 
 	// What writeRaw has under way.
 	outgoing   []byte
@@ -118,7 +124,9 @@ func (c *serverConn) panicked(p any) {
 func (c *serverConn) shut() {
 	c.detach()
 	c.cancel()
-	c.nc.Close()
+	if c.ahead == nil {
+		c.nc.Close()
+	}
 	c.guard.Release()
 	c.body.guard.Release()
 	c.src.release()
@@ -157,11 +165,7 @@ func (c *serverConn) next() bool {
 	read := start
 	c.begin(start)
 	for {
-		ready, f := c.headStart()
-		done := false
-		if ready {
-			done, f = r.scan.scan(c.src.bytes(), &r.m)
-		}
+		done, f := c.scanHead()
 		if f != nil {
 			c.refuse(f)
 			return false
@@ -178,7 +182,25 @@ func (c *serverConn) next() bool {
 		}
 		read = time.Now()
 	}
+	if c.preface {
+		c.handOver()
+		return false
+	}
 	return c.head(read)
+}
+
+// scanHead looks at what is there of a head, or of the preface of HTTP/2.
+func (c *serverConn) scanHead() (done bool, f *stream.Fault) {
+	if c.served == 0 && c.srv.cfg.HTTP2 != nil {
+		var part bool
+		if c.preface, part = c.beginsHTTP2(); c.preface || part {
+			return c.preface, nil
+		}
+	}
+	if ready, f := c.headStart(); !ready {
+		return false, f
+	}
+	return c.reader.scan.scan(c.src.bytes(), &c.reader.m)
 }
 
 // awaitFirst waits until there is a byte of a request.
@@ -213,8 +235,9 @@ func (c *serverConn) begin(start time.Time) {
 		Header: req.Header, Proto: stream.HTTP11, Body: stream.NoBody,
 		Conn: c.facts, Client: c.facts.Remote.Addr(),
 	}
+	req.Tunnel = c.srv.tunnel
 	req.Exchange.Start = start
-	c.last, c.leaving, c.blank = false, false, false
+	c.last, c.leaving, c.blank, c.asksTunnel, c.websocketKey = false, false, false, false, ""
 	c.interimMu.Lock()
 	c.sealed, c.told, c.interims = false, false, 0
 	c.interimMu.Unlock()
@@ -266,6 +289,10 @@ func (c *serverConn) head(read time.Time) bool {
 	if f := r.parse(text, req, scheme); f != nil {
 		c.refuse(f)
 		return false
+	}
+	req.GRPC = stream.GRPCOf(req.Method, &req.Header)
+	if c.asksTunnel = req.Upgrade != "" || req.Method == "CONNECT"; c.asksTunnel && req.Upgrade == websocket {
+		c.websocketKey, _ = req.Header.GetID(stream.SecWebSocketKey)
 	}
 	c.leaving = !r.keepAlive(req.Proto)
 	c.last = c.leaving || c.full(read)

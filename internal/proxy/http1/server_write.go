@@ -48,7 +48,7 @@ func (c *serverConn) respond(resp *stream.Response) bool {
 		return false
 	}
 	ending := c.srv.draining.Load() || c.srv.retired.Load()
-	if ending || !c.body.staysOpen() || c.req.Upgrade != "" {
+	if ending || !c.body.staysOpen() || c.asksTunnel {
 		c.last = true
 	}
 	c.req.Exchange.Draining = ending
@@ -62,8 +62,8 @@ func (c *serverConn) respond(resp *stream.Response) bool {
 		return c.respondInstead(&stream.Fault{Kind: stream.Internal, Cause: err})
 	}
 	switch {
-	case resp.Status == 101:
-		return c.tunnel(resp.Body.(stream.Duplex))
+	case w.kind == tunnelContent:
+		return c.tunnel(resp.Status, resp.Body.(stream.Duplex))
 	case w.kind == noContent:
 		return c.writeHead(resp.Status, w.out)
 	case whole:
@@ -94,7 +94,13 @@ func (c *serverConn) putHead(resp *stream.Response, body []byte, whole bool) err
 	if resp.Status < 200 && resp.Status != 101 || resp.Status > 999 {
 		return errWriteStatus
 	}
-	out := appendStatusLine(w.page[:0], resp.Status)
+	tunnel := resp.Status == 101 || c.req.Method == "CONNECT" && resp.Status < 300
+	out := w.page[:0]
+	if tunnel && resp.Status == 200 {
+		out = append(out, "HTTP/1.1 200 Connection established\r\n"...)
+	} else {
+		out = appendStatusLine(out, resp.Status)
+	}
 	out, err := appendFields(out, &resp.Header)
 	if err != nil {
 		return err
@@ -102,8 +108,11 @@ func (c *serverConn) putHead(resp *stream.Response, body []byte, whole bool) err
 	if _, ok := resp.Header.GetID(stream.Date); !ok {
 		out = c.srv.appendDate(out, time.Now())
 	}
-	if resp.Status == 101 {
-		return c.putSwitch(out, resp)
+	if tunnel {
+		return c.putTunnel(out, resp)
+	}
+	if c.req.GRPC != stream.NotGRPC {
+		c.req.Exchange.SetGRPCStatus(&resp.Header)
 	}
 	length := resp.Length
 	if whole && length != int64(len(body)) && c.mayHaveBody(resp.Status) {
@@ -144,14 +153,24 @@ func (c *serverConn) mayHaveBody(status int) bool {
 	return c.req.Method != "HEAD" && status != 204 && status != 304
 }
 
-// putSwitch ends the head of a 101.
-func (c *serverConn) putSwitch(out []byte, resp *stream.Response) error {
-	if _, ok := resp.Body.(stream.Duplex); !ok || c.req.Upgrade == "" {
-		return errWriteStatus
+// putTunnel ends the head of a 101, or of a 2xx to CONNECT, which has no fields
+// of framing (RFC 9110 section 9.3.6). Without a tunnel behind it either would
+// leave the client talking to nobody.
+func (c *serverConn) putTunnel(out []byte, resp *stream.Response) error {
+	if _, ok := resp.Body.(stream.Duplex); !ok || !c.asksTunnel {
+		return errWriteTunnel
 	}
-	out = append(out, "Connection: Upgrade\r\nUpgrade: "...)
-	out = append(out, c.req.Upgrade...)
-	c.writer.out = append(out, "\r\n\r\n"...)
+	c.writer.kind = tunnelContent
+	if resp.Status == 101 {
+		if c.req.Upgrade == "" || !validProtocol(c.req.Upgrade) {
+			return errWriteTunnel
+		}
+		out = appendAccept(out, &c.req, c.websocketKey, &resp.Header)
+		out = append(out, "Connection: Upgrade\r\nUpgrade: "...)
+		out = append(out, c.req.Upgrade...)
+		out = append(out, '\r', '\n')
+	}
+	c.writer.out = append(out, '\r', '\n')
 	return nil
 }
 
@@ -219,6 +238,9 @@ func (c *serverConn) writeStream(status int, body stream.Body) bool {
 			return c.cut(p.fault, headed)
 		}
 		if p.last {
+			if c.req.GRPC != stream.NotGRPC {
+				c.req.Exchange.SetGRPCStatus(body.Trailer())
+			}
 			c.req.Exchange.End = time.Now()
 			return true
 		}
@@ -286,14 +308,14 @@ const slowPiece = 4 << 10
 
 // awaitPiece waits for the next piece of a slow body.
 func (c *serverConn) awaitPiece(body stream.Body) {
-	b, ok := body.(waiter)
+	b, ok := body.(stream.Awaiter)
 	if !ok {
 		return
 	}
 	w := &c.writer
 	w.release()
 	c.enter(stream.PhaseWait)
-	_ = b.await() // a failure comes again from Read
+	_ = b.Await() // a failure comes again from Read
 	w.page = pages.Get().(*page)
 	w.out = w.page[:0]
 }

@@ -32,6 +32,7 @@ type source struct {
 	onReadable func(fd uintptr) bool // tryRead, bound once
 	err        error                 // of the last tryRead
 	first      [1]byte               // what await waits with
+	quiet      *quiet                // nil until fillQuiet needs it
 }
 
 func (s *source) init(nc net.Conn) {

@@ -10,9 +10,13 @@ import (
 	"github.com/weirproxy/weir/stream"
 )
 
-var errTunnelIdle = errors.New("nothing moved through the tunnel for too long")
+var (
+	errTunnelIdle = errors.New("nothing moved through the tunnel for too long")
+	errTunnelMax  = errors.New("the tunnel has lasted as long as it may")
+)
 
-// switched is the body of a 101: the upstream end of a tunnel. One goroutine
+// switched is the body of a 101 or of a 2xx to CONNECT: the upstream end of a
+// tunnel. One goroutine
 // may be in Read and one in Write; Close ends both.
 type switched struct {
 	reply
@@ -24,21 +28,26 @@ type switched struct {
 }
 
 var (
-	_ stream.Duplex = (*switched)(nil)
-	_ waiter        = (*switched)(nil)
+	_ stream.Duplex  = (*switched)(nil)
+	_ stream.Awaiter = (*switched)(nil)
 )
 
-// switchProtocols makes the tunnel of a 101. The connection is never used for
-// another request.
+// switchProtocols makes the tunnel. The connection is never used for another
+// request. How long the tunnel may last is for the downstream side to say.
 func (c *Client) switchProtocols(resp *stream.Response) (*stream.Response, *stream.Fault) {
-	if !c.reader.switched(c.req.Upgrade) {
+	if resp.Status == 101 && !c.reader.switched(c.req.Upgrade) {
 		return nil, responseSide.bad(errSwitch)
+	}
+	if c.key != "" {
+		if err := checkAccept(c.key, &resp.Header); err != nil {
+			return nil, responseSide.bad(err)
+		}
 	}
 	s := &switched{reply: reply{c: c, Response: *resp}}
 	s.Length, s.Body = -1, s
 	c.last = true
 	c.content.begin(contentToClose, 0)
-	c.guard.EnterUntil(uint8(stream.PhaseTunnel), c.ctx, noDeadline)
+	c.guard.EnterIdle(uint8(stream.PhaseTunnel), c.ctx, noDeadline, c.req.Tunnel.Idle)
 	return &s.Response, nil
 }
 
@@ -81,8 +90,8 @@ func (s *switched) endIfLast() {
 	}
 }
 
-// await waits until Read has something to give.
-func (s *switched) await() error {
+// Await waits until Read has something to give; see stream.Awaiter.
+func (s *switched) Await() error {
 	if !s.begin() {
 		return s.fault(errReplyClosed)
 	}
@@ -94,7 +103,7 @@ func (s *switched) fill() error {
 	if s.c.src.buffered() > 0 {
 		return nil
 	}
-	return s.fault(s.c.src.fill())
+	return s.fault(s.c.src.fillQuiet())
 }
 
 // Read reads what the upstream sends.
@@ -152,7 +161,7 @@ func (s *switched) fault(err error) error {
 	case watchdog.Canceled:
 		return &stream.Fault{Kind: stream.ClientGone}
 	default:
-		return &stream.Fault{Kind: stream.BodyTimeout, Cause: errTunnelIdle}
+		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_idle", Cause: errTunnelIdle}
 	}
 	if errors.Is(err, syscall.ECONNRESET) {
 		return &stream.Fault{Kind: stream.UpstreamReset, Cause: err}

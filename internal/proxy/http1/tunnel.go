@@ -8,50 +8,57 @@ import (
 	"github.com/weirproxy/weir/stream"
 )
 
-// tunnel carries an upgraded connection until both directions have ended, one
-// has failed, or nothing moved for too long. Bytes that the client sent ahead
-// of the 101 go first; they never went anywhere before.
-func (c *serverConn) tunnel(d stream.Duplex) bool {
+// tunnel carries an upgraded connection, or one of CONNECT, until both
+// directions have ended, one has failed, nothing moved for too long or its time
+// is up. Bytes that the client sent ahead of the response go first; they never
+// went anywhere before.
+func (c *serverConn) tunnel(status int, d stream.Duplex) bool {
 	c.last, c.leaving = true, true
-	if !c.writeHead(101, c.writer.out) {
+	if !c.writeHead(status, c.writer.out) {
 		return false
 	}
-	pages.Put(c.writer.page)
-	c.writer.page = nil
+	c.writer.release()
 	c.srv.Stats.Upgrades.Add(1)
-	c.enter(stream.PhaseTunnel)
+	limits, end := c.req.Tunnel, noDeadline
+	if limits.Max > 0 {
+		end = time.Now().Add(limits.Max)
+	}
+	c.guard.EnterIdle(uint8(stream.PhaseTunnel), nil, end, limits.Idle)
 
-	up := make(chan error, 1)
-	c.srv.cfg.Go(func() {
-		err := error(stream.Faultf(stream.Internal, stream.RetryNever, "the tunnel panicked"))
-		defer func() { up <- err }()
-		defer c.contain()
-		err = c.tunnelUp(d)
+	// One direction that fails ends the other; the first reason is the reason.
+	reasons := make(chan error, 2)
+	fail := func(err error) {
 		if err != nil {
+			reasons <- err
 			d.Close()
 			c.poke()
 		}
+	}
+	up := make(chan struct{})
+	c.srv.cfg.Go(func() {
+		defer close(up)
+		err := error(stream.Faultf(stream.Internal, stream.RetryNever, "the tunnel panicked"))
+		defer func() { fail(err) }()
+		defer c.contain()
+		err = c.tunnelUp(d)
 	})
-	err := c.tunnelDown(d)
-	if err != nil {
-		d.Close()
-		c.poke()
-	}
-	if upErr := <-up; err == nil {
-		err = upErr
-	}
+	fail(c.tunnelDown(d))
+	<-up
 	c.req.Exchange.End = time.Now()
-	if err != nil {
+	select {
+	case err := <-reasons:
 		c.broken(stream.AsFault(err))
+		return false
+	default:
+		return true
 	}
-	return err == nil
 }
 
 // tunnelUp carries downstream to upstream.
 func (c *serverConn) tunnelUp(d stream.Duplex) error {
 	for {
 		if c.src.buffered() == 0 {
-			if err := c.src.fill(); err == io.EOF {
+			if err := c.src.fillQuiet(); err == io.EOF {
 				return d.CloseWrite()
 			} else if err != nil {
 				return c.tunnelFault(err)
@@ -82,14 +89,11 @@ func (c *serverConn) tunnelDown(d stream.Duplex) error {
 	}
 }
 
-// waiter is a body that waits until it has something to read, so that a quiet
-// stream or tunnel holds no page.
-type waiter interface{ await() error }
-
-// tunnelPiece carries what one read gives.
+// tunnelPiece carries what one read gives. A Duplex that cannot wait holds a
+// page while it is quiet.
 func (c *serverConn) tunnelPiece(d stream.Duplex) (int, error) {
-	if w, ok := d.(waiter); ok {
-		if err := w.await(); err != nil {
+	if w, ok := d.(stream.Awaiter); ok {
+		if err := w.Await(); err != nil {
 			return 0, err
 		}
 	}
@@ -110,8 +114,12 @@ func (c *serverConn) tunnelFault(err error) error {
 	if err == nil {
 		return nil
 	}
-	if c.fired() != watchdog.None {
-		return &stream.Fault{Kind: stream.BodyTimeout, Cause: errTunnelIdle}
+	switch c.fired() {
+	case watchdog.None:
+	case watchdog.Late:
+		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_max", Cause: errTunnelMax}
+	default:
+		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_idle", Cause: errTunnelIdle}
 	}
 	return &stream.Fault{Kind: stream.ClientGone, Cause: err}
 }

@@ -8,7 +8,13 @@ import (
 	"github.com/weirproxy/weir/stream"
 )
 
-const upgrade = get + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+const upgrade = get + "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + sampleKey + "\r\n\r\n"
+
+// sampleKey and sampleAccept are those of RFC 6455 section 1.3.
+const (
+	sampleKey    = "dGhlIHNhbXBsZSBub25jZQ=="
+	sampleAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
 
 func TestTunnel(t *testing.T) {
 	o := newOrigin(t)
@@ -17,7 +23,7 @@ func TestTunnel(t *testing.T) {
 	p := e.dial()
 	p.send(upgrade + "early")
 	up := o.accept()
-	up.want("GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	up.want("GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + sampleKey + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	up.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: WebSocket\r\nSec-WebSocket-Accept: y\r\nDate: " + when + "\r\n\r\nfirst")
 	p.want("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: y\r\nDate: " + when + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst")
 	up.want("early")

@@ -13,6 +13,7 @@ var (
 	errWriteField  = errors.New("a header field that is to be written has a name that is no token or a value with a control byte")
 	errWriteTarget = errors.New("method, host, path or query that is to be written has a byte that does not belong there")
 	errWriteStatus = errors.New("the status that is to be written is no final status")
+	errWriteTunnel = errors.New("a response that begins a tunnel has none, or nobody asked for one")
 )
 
 // appendFields appends every field but those that the codec owns.
