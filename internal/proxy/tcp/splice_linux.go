@@ -12,10 +12,15 @@ import (
 
 const (
 	// pipeSize is the room of a pipe. Its slots hold pieces of the socket
-	// buffer, of a page or less each when they come from a network card.
-	pipeSize = 1 << 20
-	// spliceMax bounds one call: a lane must not keep its thread for long.
-	spliceMax = 1 << 20
+	// buffer, which are smaller than a page each when they come from a network
+	// card. A user may have 64 MiB of it by default (pipe-user-pages-soft).
+	pipeSize = 256 << 10
+	// pipeLeast is what makes a pipe worth having: a user with too many gets
+	// ones with two slots.
+	pipeLeast = 64 << 10
+	// spliceMax bounds one call: a lane must not keep its thread for long. More
+	// than this was not faster.
+	spliceMax = 256 << 10
 	// spliceMin is the piece from which a pipe is cheaper than a copy.
 	spliceMin = 16 << 10
 )
@@ -31,6 +36,8 @@ type pipe struct {
 // closed when it is collected.
 var pipes sync.Pool
 
+var errPipe = errors.New("the pipe is too small: too many pages are in pipes already")
+
 func takePipe() (*pipe, error) {
 	if p, ok := pipes.Get().(*pipe); ok {
 		return p, nil
@@ -41,6 +48,10 @@ func takePipe() (*pipe, error) {
 	}
 	// Where the user has too many pipes this fails; a smaller one works too.
 	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
+	if size, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETPIPE_SZ, 0); err != nil || size < pipeLeast {
+		closePipe(fds)
+		return nil, errPipe
+	}
 	p := &pipe{r: fds[0], w: fds[1]}
 	p.cleanup = runtime.AddCleanup(p, closePipe, fds)
 	return p, nil
