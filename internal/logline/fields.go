@@ -24,7 +24,10 @@ const (
 	Path
 	Query
 	Protocol
+	GRPCService
+	GRPCMethod
 	Status
+	GRPCStatus
 	Fault
 	FaultOrigin
 	FaultLimit
@@ -73,11 +76,14 @@ var fields = [NumFields]struct {
 	Peer:           {"peer", String, "address and port at the other end of the connection"},
 	Method:         {"method", String, "method"},
 	Scheme:         {"scheme", String, "http or https: what the client used"},
-	Host:           {"host", String, "host, lower case, without port"},
+	Host:           {"host", String, "host, lower case, without port; of a TCP connection the server name of its TLS hello"},
 	Path:           {"path", String, "canonical path, as the client asked for it"},
 	Query:          {"query", String, "query without `?`; values of redacted keys are `[redacted]`"},
-	Protocol:       {"protocol", String, "version of HTTP of the request"},
-	Status:         {"status", Integer, "status sent downstream; 0 when nothing was sent"},
+	Protocol:       {"protocol", String, "version of HTTP of the request; TCP, UDP and framed for what is not HTTP"},
+	GRPCService:    {"grpc_service", String, "service of a gRPC call, as the upstream was asked: package.Service"},
+	GRPCMethod:     {"grpc_method", String, "method of a gRPC call"},
+	Status:         {"status", Integer, "status sent downstream; 0 when nothing was sent; of a TCP connection or UDP session 200, or what its fault means"},
+	GRPCStatus:     {"grpc_status", String, "status of a gRPC call by name (UNAVAILABLE), or its number when it has none; absent when the call was cut"},
 	Fault:          {"fault", String, "reason word: why no response existed or why a body broke off"},
 	FaultOrigin:    {"fault_origin", String, "whose fault: local, downstream or upstream"},
 	FaultLimit:     {"fault_limit", String, "name of the limit that fired"},
@@ -86,14 +92,14 @@ var fields = [NumFields]struct {
 	RetryRefused:   {"retry_refused", String, "why a retry was not made"},
 	Reused:         {"reused", Boolean, "the last attempt went over a pooled connection"},
 	UpstreamStatus: {"upstream_status", Integer, "status of the upstream's response"},
-	BytesIn:        {"bytes_in", Integer, "bytes of the request body"},
-	BytesOut:       {"bytes_out", Integer, "bytes of the response body"},
-	Duration:       {"duration_ms", Millis, "from the first byte of the request to the last of the response"},
+	BytesIn:        {"bytes_in", Integer, "bytes of the request body, or from the client through a tunnel, connection or session"},
+	BytesOut:       {"bytes_out", Integer, "bytes of the response body, or to the client"},
+	Duration:       {"duration_ms", Millis, "from the first byte of the request to the last of the response; of a connection or session its life"},
 	Proxy:          {"proxy_ms", Millis, "inside Weir: from the request head to the first attempt, and from the upstream's response head to ours"},
 	Upstream:       {"upstream_ms", Millis, "in the upstream: from the first attempt to the end of its response body"},
 	UpstreamHead:   {"upstream_head_ms", Millis, "from the first attempt to the upstream's response head"},
 	TLSVersion:     {"tls_version", String, "version of TLS"},
-	ServerName:     {"server_name", String, "server name of the TLS handshake (SNI)"},
+	ServerName:     {"server_name", String, "server name of the TLS handshake, or of a hello that was passed on (SNI)"},
 	Identity:       {"identity", String, "verified client certificate: SPIFFE id, else subject"},
 	UserAgent:      {"user_agent", String, "User-Agent field"},
 }

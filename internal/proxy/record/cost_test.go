@@ -73,3 +73,33 @@ func costs() map[string]Config {
 	text.AccessLog.Format = "text"
 	return map[string]Config{"metrics": metrics, "json": json, "text": text}
 }
+
+func TestAllocsDoneGRPC(t *testing.T) {
+	for name, cfg := range costs() {
+		t.Run(name, func(t *testing.T) {
+			r := newRecorder(t, cfg)
+			known, unknown := grpcCall(r, "shop.Orders", 0), grpcCall(r, "no.Such", 12)
+			for range 4000 {
+				r.Done(known)
+				r.Done(unknown)
+			}
+			if n := testing.AllocsPerRun(2000, func() { r.Done(known); r.Done(unknown) }); n != 0 {
+				t.Errorf("Done allocates %v times, want 0", n)
+			}
+		})
+	}
+}
+
+func BenchmarkDoneGRPC(b *testing.B) {
+	for name, cfg := range costs() {
+		b.Run(name, func(b *testing.B) {
+			r := newRecorder(b, cfg)
+			req := usual(r)
+			req.GRPC, req.Target.Path, req.Exchange.GRPCStatus = stream.GRPCCall, "/shop.Orders/Get", 1
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Done(req)
+			}
+		})
+	}
+}

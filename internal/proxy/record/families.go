@@ -34,6 +34,7 @@ var (
 	attemptsTotal = family{"weir_upstream_attempts_total", "Attempts at endpoints.", []string{"cluster"}, counters}
 	retriesTotal  = family{"weir_upstream_retries_total", "Attempts after the first of an exchange.", []string{"cluster"}, counters}
 	refusedTotal  = family{"weir_upstream_retries_refused_total", "Retries that were not made, by reason.", []string{"reason"}, counters}
+	callsTotal    = family{"weir_grpc_requests_total", "gRPC calls that are over, by route, cluster, service and status; none: the call ended without one.", []string{"route", "cluster", "service", "code"}, counters}
 	linesTotal    = family{"weir_access_log_lines_total", "Lines of the access log, by what became of them.", []string{"result"}, counters}
 	logErrors     = family{"weir_access_log_errors_total", "Failed writes and openings of the access log.", nil, counters}
 	foldedShare   = family{"weir_metrics_folded_ratio", "Share of requests that count under the name other, because the budget of series was used up or the name is gone.", []string{"label"}, gauges}
@@ -42,7 +43,7 @@ var (
 // families lists them for the documentation.
 var families = []family{
 	requestsTotal, requestTime, proxyTime, bodyIn, bodyOut, faultsTotal,
-	upstreamTotal, upstreamTime, attemptsTotal, retriesTotal, refusedTotal,
+	upstreamTotal, upstreamTime, attemptsTotal, retriesTotal, refusedTotal, callsTotal,
 	linesTotal, logErrors, foldedShare,
 }
 
@@ -121,6 +122,7 @@ func (r *Recorder) write(w writer) {
 	for reason, n := range t.refusals {
 		w.number(&refusedTotal, float64(n), reason)
 	}
+	r.writeCalls(w, routes, clusters)
 	w.number(&linesTotal, float64(r.lines.written.Load()), "written")
 	w.number(&linesTotal, float64(r.lines.dropped.Load()), "dropped")
 	w.number(&logErrors, float64(r.lines.errors.Load()))
@@ -149,6 +151,25 @@ func writeCluster(w writer, cluster string, b *clusterBlock) {
 	w.buckets(&upstreamTime, &b.upstream, cluster)
 	w.number(&attemptsTotal, float64(b.attempts), cluster)
 	w.number(&retriesTotal, float64(b.retries), cluster)
+}
+
+// writeCalls leaves series for the next scrape whose route or cluster got its
+// name after this one began.
+func (r *Recorder) writeCalls(w writer, routes, clusters []string) {
+	named := func(list []string, handle uint32) string {
+		if int(handle) < len(list) {
+			return list[handle]
+		}
+		return ""
+	}
+	keys := r.services.series()
+	for place, n := range r.sumCalls(len(keys)) {
+		key := &keys[place]
+		route, cluster := named(routes, key.route), named(clusters, key.cluster)
+		if n > 0 && route != "" && cluster != "" {
+			w.number(&callsTotal, float64(n), route, cluster, key.service, grpcCode(key.code))
+		}
+	}
 }
 
 // share is what stands under other.

@@ -262,6 +262,10 @@ func (l *accessLog) value(f logline.Field, sc *scratch, req *stream.Request, t *
 		return l.requestValue(f, sc, req)
 	case logline.Status:
 		return number(int64(x.Status))
+	case logline.GRPCService, logline.GRPCMethod, logline.GRPCStatus:
+		if req.GRPC != stream.NotGRPC {
+			return grpcValue(f, req)
+		}
 	case logline.BytesIn:
 		return number(x.BytesIn)
 	case logline.BytesOut:
@@ -277,6 +281,9 @@ func (l *accessLog) value(f logline.Field, sc *scratch, req *stream.Request, t *
 	case logline.TLSVersion, logline.ServerName, logline.Identity:
 		if req.Conn.TLS != nil {
 			return tlsValue(f, req.Conn.TLS)
+		}
+		if hello := req.Conn.Hello; hello != nil && f == logline.ServerName {
+			return textValue(hello.ServerName)
 		}
 	default:
 		return upstreamValue(f, x, t)

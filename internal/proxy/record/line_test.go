@@ -102,7 +102,9 @@ func TestPeerIPv6(t *testing.T) {
 // TestEveryField fails when a field is added to logline and has no value here,
 // or another form than its table says.
 func TestEveryField(t *testing.T) {
-	record := parse(t, lines(t, toStdout(nil), full())[0])
+	req := full()
+	req.GRPC, req.Target.Path, req.Exchange.GRPCStatus = stream.GRPCCall, "/shop.Orders/Get", 15
+	record := parse(t, lines(t, toStdout(nil), req)[0])
 	for f := range logline.NumFields {
 		var ok bool
 		switch v := record[f.String()]; f.Form() {
@@ -198,7 +200,9 @@ func TestInjection(t *testing.T) {
 func poisoned(s string) *stream.Request {
 	req := full()
 	req.Method, req.ID = s, s
-	req.Target = stream.Target{Scheme: s, Host: s, Path: s, Query: s}
+	req.Exchange.Received = stream.Target{Scheme: s, Host: s, Path: s, Query: s}
+	part := strings.ReplaceAll(s, "/", "")
+	req.GRPC, req.Target = stream.GRPCCall, stream.Target{Path: "/" + part + "/" + part}
 	req.Header = stream.Header{}
 	req.Header.Add("User-Agent", s)
 	req.Header.Add("X-Tenant", s)

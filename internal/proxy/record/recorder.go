@@ -37,6 +37,7 @@ type Recorder struct {
 	shards   []*shard // a power of two
 	routes   *names
 	clusters *names
+	services *services
 	log      atomic.Pointer[accessLog]
 	logger   *slog.Logger
 	lines    lineStats
@@ -69,6 +70,7 @@ func New(cfg Config) (*Recorder, error) {
 	r := &Recorder{
 		routes:   newNames(cfg.Metrics.MaxSeries),
 		clusters: newNames(cfg.Metrics.MaxSeries),
+		services: newServices(cfg.Metrics.MaxSeries),
 		logger:   cfg.Log,
 		stdout:   cfg.Stdout,
 		stderr:   cfg.Stderr,
@@ -118,6 +120,7 @@ func (r *Recorder) Apply(cfg Config) error {
 	}
 	r.routes.setBudget(cfg.Metrics.MaxSeries)
 	r.clusters.setBudget(cfg.Metrics.MaxSeries)
+	r.services.setBudget(cfg.Metrics.MaxSeries)
 	r.scrape.Lock()
 	r.scrape.maxSeries = cfg.Metrics.MaxSeries
 	r.scrape.Unlock()
@@ -158,6 +161,7 @@ func (r *Recorder) Retain(routes, clusters []string) {
 	r.scrape.Lock() // no scrape sees a count twice or not at all
 	defer r.scrape.Unlock()
 	goneRoutes, goneClusters := r.routes.retain(routes), r.clusters.retain(clusters)
+	goneCalls := r.services.retire(goneRoutes, goneClusters)
 	for _, s := range r.shards {
 		s.mu.Lock()
 		for _, handle := range goneRoutes {
@@ -166,8 +170,10 @@ func (r *Recorder) Retain(routes, clusters []string) {
 		for _, handle := range goneClusters {
 			s.foldCluster(handle, r.clusters)
 		}
+		s.foldCalls(goneCalls)
 		s.mu.Unlock()
 	}
+	r.services.release(goneCalls)
 }
 
 // Policy is the redaction in force.
@@ -187,7 +193,7 @@ func (r *Recorder) Done(req *stream.Request) {
 	s := r.shards[req.Conn.ID&uint64(len(r.shards)-1)]
 	log := r.log.Load()
 	if !log.wants(&req.Exchange, t.total) {
-		r.count(s, &req.Exchange, &t)
+		r.count(s, req, &t)
 		return
 	}
 	sc := r.getScratch()
@@ -196,16 +202,16 @@ func (r *Recorder) Done(req *stream.Request) {
 	r.putScratch(sc)
 }
 
-func (r *Recorder) count(s *shard, x *stream.Exchange, t *times) {
+func (r *Recorder) count(s *shard, req *stream.Request, t *times) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.add(r, x, t)
+	s.add(r, req, t)
 }
 
 func (r *Recorder) countAndWrite(s *shard, log *accessLog, sc *scratch, req *stream.Request, t *times) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.add(r, &req.Exchange, t)
+	s.add(r, req, t)
 	if s.log != log { // Apply came between: the line has the old form
 		if s.log.out == nil {
 			return
@@ -216,19 +222,24 @@ func (r *Recorder) countAndWrite(s *shard, log *accessLog, sc *scratch, req *str
 }
 
 // add counts an exchange. mu is held.
-func (s *shard) add(r *Recorder, x *stream.Exchange, t *times) {
+func (s *shard) add(r *Recorder, req *stream.Request, t *times) {
+	x := &req.Exchange
 	b := s.route(x.Route.Handle, r.routes)
 	b.codes[classOf(x.Status)]++
 	b.bytesIn += uint64(max(x.BytesIn, 0))
 	b.bytesOut += uint64(max(x.BytesOut, 0))
 	b.total.Observe(t.total)
 	b.proxy.Observe(t.proxy)
+	var c *clusterBlock
 	if x.Attempts > 0 {
-		c := s.cluster(x.Cluster.Handle, r.clusters)
+		c = s.cluster(x.Cluster.Handle, r.clusters)
 		c.codes[classOf(x.UpstreamStatus)]++
 		c.attempts += uint64(x.Attempts)
 		c.retries += uint64(x.Attempts - 1)
 		c.upstream.Observe(t.head)
+	}
+	if req.GRPC != stream.NotGRPC {
+		s.call(r, req, countsAs(s.routes, b, x.Route.Handle), countsAs(s.clusters, c, x.Cluster.Handle))
 	}
 	if x.Fault != nil && x.Fault.Kind < stream.NumKinds {
 		s.faults[x.Fault.Kind]++

@@ -66,6 +66,7 @@ type shard struct {
 	clusters []*clusterBlock // by handle
 	faults   [stream.NumKinds]uint64
 	refusals [maxRefusals]refusal
+	calls    calls
 
 	log   *accessLog // the form that the lines in lines have
 	lines []byte     // not handed to log.out yet
@@ -120,6 +121,17 @@ func block[B any](blocks []*B, handle uint32, n *names) (*B, []*B) {
 		blocks[handle] = b
 	}
 	return b, blocks
+}
+
+// countsAs is the handle under which a handle counts whose block is b; nil: none.
+func countsAs[B any](blocks []*B, b *B, handle uint32) uint32 {
+	switch {
+	case b == nil:
+		return none
+	case len(blocks) > int(other) && blocks[other] == b:
+		return other
+	}
+	return handle
 }
 
 func (s *shard) refused(reason string) {
