@@ -17,7 +17,8 @@ const (
 	HTTP3
 	// TCP is a connection, UDP a session (the datagrams between two addresses),
 	// carried without looking into it. Such a Request has no method, no header
-	// and NoBody; Target.Host is the server name of its TLS hello, or "". Its
+	// and NoBody (that of UDP has the first datagram, so that it can be sent to
+	// another endpoint); Target.Host is the server name of its TLS hello, or "". Its
 	// Response has status 200 and a Duplex body. On a Duplex of UDP each Read
 	// and each Write is one datagram.
 	TCP
