@@ -9,6 +9,9 @@ import (
 
 // An idle relay costs two goroutines, and no page or pipe.
 func TestIdleCost(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector needs memory of its own")
+	}
 	const n = 200
 	w := wiring{}
 	r := newRig(t, w)

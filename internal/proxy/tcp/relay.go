@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"syscall"
-	"time"
 
 	"github.com/weirproxy/weir/internal/prefixconn"
 	"github.com/weirproxy/weir/internal/watchdog"
@@ -29,7 +28,7 @@ func (c *serverConn) relay(d stream.Duplex) {
 		defer close(ended)
 		c.carry(&c.up, d.CloseWrite, false)
 	})
-	c.carry(&c.down, c.finishDown, true)
+	c.carry(&c.down, func() error { return closeWrite(c.nc) }, true)
 	<-ended
 	c.guard.Rest()
 }
@@ -52,12 +51,6 @@ func (c *serverConn) join(d stream.Duplex) {
 		c.quiet.nc = nc
 	}
 	c.up.fromRaw = rawConn(nc)
-}
-
-// finishDown tells the client that the upstream has ended its side.
-func (c *serverConn) finishDown() error {
-	c.req.Exchange.UpstreamEnd = time.Now()
-	return closeWrite(c.nc)
 }
 
 // carry runs one lane to its end and passes that on. It cuts the relay when
@@ -95,9 +88,10 @@ func (c *serverConn) fail(f *stream.Fault) {
 // faultOf says in our words why one side of the relay failed.
 func (c *serverConn) faultOf(err error, upstream bool) *stream.Fault {
 	switch _, v := c.guard.Fired(); v {
-	case watchdog.None:
-	case watchdog.Canceled:
-		return &stream.Fault{Kind: stream.ClientGone, Cause: c.ctx.Err()}
+	case watchdog.None, watchdog.Canceled:
+		if c.ctx.Err() != nil {
+			return &stream.Fault{Kind: stream.ClientGone, Cause: c.ctx.Err()}
+		}
 	case watchdog.Late, watchdog.TooLong:
 		return &stream.Fault{Kind: stream.RequestTimeout, Limit: "tunnel.max", Cause: errTooLong}
 	default:
