@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -42,6 +43,9 @@ func (c *chunk) release() {
 		largeChunks.Put(c)
 	}
 }
+
+// errInboxClosed is what get says behind close; the half makes a fault of it.
+var errInboxClosed = errors.New("the body is closed")
 
 // inbox is the content of one stream that came and was not read yet; the
 // receive windows bound it. For the author of either half: the goroutine that
@@ -151,6 +155,8 @@ func (b *inbox) get(p []byte) (n int, err error) {
 	}
 	b.size -= n
 	switch {
+	case b.closed:
+		return 0, errInboxClosed
 	case b.size > 0:
 		return n, nil
 	case b.fault != nil && n == 0:
@@ -163,9 +169,12 @@ func (b *inbox) get(p []byte) (n int, err error) {
 
 // wait waits until get has something to give. The caller may not hold memory
 // for it meanwhile, and a guard watches it.
-func (b *inbox) wait() {
+func (b *inbox) wait() { b.await(false) }
+
+// await is wait; with more set, what is there already is not enough.
+func (b *inbox) await(more bool) {
 	b.mu.Lock()
-	if b.size > 0 || b.ended || b.fault != nil || b.closed {
+	if b.size > 0 && !more || b.ended || b.fault != nil || b.closed {
 		b.mu.Unlock()
 		return
 	}
@@ -194,10 +203,24 @@ func (b *inbox) whole() ([]byte, bool) {
 		return nil, false
 	case b.head == nil:
 		return nil, true
-	case b.head != b.tail:
+	case b.size > largeChunk:
 		return nil, false
+	case b.head != b.tail:
+		b.gather()
 	}
 	return b.head.b[b.head.r:b.head.w], true
+}
+
+// gather makes one chunk of all.
+func (b *inbox) gather() {
+	one := newChunk(largeChunk)
+	for c := b.head; c != nil; {
+		next := c.next
+		one.w += copy(one.b[one.w:], c.b[c.r:c.w])
+		c.release()
+		c = next
+	}
+	b.head, b.tail = one, one
 }
 
 // close says that nobody wants the rest, and returns how much of it came.
@@ -226,4 +249,18 @@ func (b *inbox) complete() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ended
+}
+
+// arrived is how many bytes came so far.
+func (b *inbox) arrived() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total
+}
+
+// settled tells whether nothing more comes, and why if that is too early.
+func (b *inbox) settled() (bool, *stream.Fault) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ended || b.closed || b.fault != nil, b.fault
 }

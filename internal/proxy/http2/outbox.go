@@ -63,7 +63,7 @@ type outbox struct {
 	peer    settings
 	queue   []*sender // who waits for the connection, not for a window of its own
 	called  *sender   // the one of them whose turn it is
-	senders map[uint32]*sender
+	senders *sender   // every open sending half
 
 	pending []byte // what the callback of writeRaw has to write
 	rawErr  error
@@ -78,28 +78,53 @@ type sender struct {
 	fault   *stream.Fault // why nothing more can be sent
 	wake    chan struct{}
 	queued  bool
+	open    bool
+
+	next, prev *sender // in outbox.senders
 }
 
 func (o *outbox) init(nc net.Conn, phase stream.Phase) {
 	o.nc, o.raw, o.phase = nc, rawConn(nc), phase
 	o.window, o.peer = firstCover, firstSettings
-	o.senders = make(map[uint32]*sender)
 	o.onReady = o.transmit
 }
 
 // open begins a sending half. mu is held.
 func (o *outbox) open(s *sender, id uint32) {
-	s.id, s.window, s.fault, s.urgency = id, o.peer.initialWindow, nil, defaultUrgency
-	o.senders[id] = s
+	s.id, s.window, s.fault, s.urgency, s.open = id, o.peer.initialWindow, nil, defaultUrgency, true
+	if s.wake != nil { // one that came too late for the stream before
+		select {
+		case <-s.wake:
+		default:
+		}
+	}
+	s.prev, s.next = nil, o.senders
+	if s.next != nil {
+		s.next.prev = s
+	}
+	o.senders = s
 }
 
 // defaultUrgency is that of RFC 9218 section 4.1.
 const defaultUrgency = 3
 
-// close ends one. mu is held.
+// close ends one, once. mu is held.
 func (o *outbox) close(s *sender) {
-	delete(o.senders, s.id)
+	if !s.open {
+		return
+	}
+	s.open = false
+	if s.prev == nil {
+		o.senders = s.next
+	} else {
+		s.prev.next = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	s.next, s.prev = nil, nil
 	o.leave(s)
+	o.callNext()
 }
 
 // begin makes sure that frames can be appended to buf. mu is held.
@@ -120,7 +145,7 @@ func (o *outbox) adopt(payload []byte) *failure {
 	if change == 0 {
 		return nil
 	}
-	for _, s := range o.senders {
+	for s := o.senders; s != nil; s = s.next {
 		if !grow(&s.window, change) {
 			return broken(codeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than a window can be")
 		}
@@ -287,6 +312,7 @@ func (o *outbox) flush() {
 		o.mu.Lock()
 		if err != nil {
 			o.end(err)
+			_ = o.nc.SetReadDeadline(longAgo) // who reads ends the connection
 		}
 	}
 	o.writing = false
