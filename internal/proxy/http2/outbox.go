@@ -192,6 +192,9 @@ func (o *outbox) await(s *sender) {
 	} else if s.window <= 0 && s.queued {
 		o.leave(s)
 		o.callNext()
+	} else if o.called == s { // its turn came when the queue of bytes was full
+		o.called = nil
+		o.callNext()
 	}
 	o.mu.Unlock()
 	<-s.wake
