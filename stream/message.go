@@ -185,6 +185,9 @@ type Exchange struct {
 	// GRPCStatus is the status of a gRPC call plus one, so that zero is none.
 	// The codec sets it from trailer or header (SetGRPCStatus).
 	GRPCStatus uint8
+	// Content is the body of the upstream's response, from the cluster stage.
+	// Whoever recovers from a panic closes it: the stage that held it is gone.
+	Content Body
 }
 
 // Label is a name that stands in metrics: the name itself and its handle, the

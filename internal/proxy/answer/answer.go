@@ -141,5 +141,9 @@ func (a *Stage) panicked(req *stream.Request, cause any) *stream.Fault {
 	if req.Body != nil {
 		req.Body.Close()
 	}
+	// A stage that panicked behind the call of the next one held the response.
+	if content := req.Exchange.Content; content != nil {
+		content.Close()
+	}
 	return stream.Faultf(stream.Internal, stream.RetryNever, "panic: %v", cause)
 }

@@ -207,6 +207,20 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// What a stage held when it panicked behind the upstream's response is closed:
+// else its connection and its place in the cluster would be gone for good.
+func TestPanicWithAResponse(t *testing.T) {
+	content := &watched{Body: stream.NoBody}
+	a := stage(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+		req.Exchange.Content = content // as the cluster does
+		panic("defect in the response half of a filter")
+	})
+	resp, err := a.Serve(context.Background(), filtertest.Request("GET", "http://h/"))
+	if err != nil || resp.Status != 500 || !content.closed {
+		t.Errorf("%v, %v, the upstream's response closed: %v", resp, err, content.closed)
+	}
+}
+
 // A stage that breaks its contract is answered with 500, never let through.
 func TestBrokenStage(t *testing.T) {
 	body := &watched{Body: stream.NoBody}

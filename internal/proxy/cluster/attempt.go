@@ -286,6 +286,7 @@ func (x *exchange) finish(resp *stream.Response, f *stream.Fault, now time.Time)
 			x.kept.last()
 		}
 		x.hand(resp)
+		x.req.Exchange.Content = resp.Body
 		return resp, nil
 	case x.ctx.Err() != nil && (f.Origin() != stream.Downstream || x.call.ended(x.ctx)):
 		return nil, x.ended(f)

@@ -30,6 +30,9 @@ func TestFacts(t *testing.T) {
 			!x.UpstreamStart.Equal(start) || x.UpstreamHead.Sub(start) != 20*time.Millisecond || !req.Deadline.Equal(start.Add(time.Minute)) {
 			t.Errorf("facts %+v, deadline %v", x, req.Deadline)
 		}
+		if x.Content != resp.Body {
+			t.Error("who recovers from a panic does not find the content")
+		}
 		if f.Load().Requests() != 1 || f.up[0].ep.InFlight() != 1 {
 			t.Error("the exchange is not over before the body is closed")
 		}
