@@ -111,6 +111,9 @@ func (f *frame) check() *failure {
 		if f.size != 5 {
 			return brokenStream(f.id, codeFrameSize, "PRIORITY of another size than 5")
 		}
+		if f.number()&^(1<<31) == f.id {
+			return broken(codeProtocol, "a stream depends on itself")
+		}
 	case frameReset, frameWindowUpdate:
 		if f.size != 4 {
 			return broken(codeFrameSize, "RST_STREAM or WINDOW_UPDATE of another size than 4")
