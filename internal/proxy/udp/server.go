@@ -88,9 +88,9 @@ type Server struct {
 	table    table
 	draining atomic.Bool
 
-	live  atomic.Int64 // sessions with a goroutine, and one until Drain
-	ended chan struct{}
-	once  sync.Once
+	beginning sync.Mutex    // no session begins once Drain has
+	live      atomic.Int64  // sessions with a goroutine, and one until Drain
+	ended     chan struct{} // closed when live reaches 0
 }
 
 // NewServer makes a Server.
@@ -175,11 +175,13 @@ func (s *Server) take(ctx context.Context, pc *net.UDPConn, local, from netip.Ad
 		x.deliver(datagram)
 		return
 	}
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	cfg := s.cfg.Load()
 	if s.draining.Load() {
 		s.Stats.RefusedDrain.Add(1)
 		return
 	}
-	cfg := s.cfg.Load()
 	if cfg.MaxSessions > 0 && s.Stats.Open.Load() >= int64(cfg.MaxSessions) {
 		s.Stats.RefusedFull.Add(1)
 		return
@@ -202,18 +204,27 @@ const drainIdle = time.Second
 // Drain begins no session any more. Those that are open end when they have been
 // silent for a second: who waits for an answer has had it by then.
 func (s *Server) Drain() {
-	s.once.Do(func() {
-		s.draining.Store(true)
-		s.cfg.Load().Go(func() {
-			defer s.release()
-			ticks := time.NewTicker(drainIdle / 2)
-			defer ticks.Stop()
-			for s.Stats.Open.Load() > 0 {
-				<-ticks.C
-				s.table.each((*session).endIfSilent)
-			}
-		})
-	})
+	s.beginning.Lock()
+	first := s.draining.CompareAndSwap(false, true)
+	s.beginning.Unlock()
+	if first {
+		s.release()
+		s.cfg.Load().Go(s.endSilent)
+	}
+}
+
+// endSilent ends sessions as they fall silent, until none is left.
+func (s *Server) endSilent() {
+	ticks := time.NewTicker(drainIdle / 2)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			s.table.each((*session).endIfSilent)
+		case <-s.ended:
+			return
+		}
+	}
 }
 
 // Wait returns nil when, after Drain, all sessions have ended, or the error of

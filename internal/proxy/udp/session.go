@@ -103,20 +103,21 @@ func (x *session) deliver(datagram []byte) {
 
 // send writes upstream, with mu held. A fault ends the session, a panic too.
 func (x *session) send(datagram []byte) {
-	fault := &stream.Fault{Kind: stream.Internal, Cause: errPanic}
 	defer func() {
 		if p := recover(); p != nil {
 			x.srv.contain(x, p)
-		}
-		if fault != nil {
-			x.fault, x.over = fault, true
-			_ = x.upstream.Close() // wakes the session's goroutine
+			x.fail(&stream.Fault{Kind: stream.Internal, Cause: errPanic})
 		}
 	}()
-	_, err := x.upstream.Write(datagram)
-	if fault = nil; err != nil {
-		fault = stream.AsFault(err)
+	if _, err := x.upstream.Write(datagram); err != nil {
+		x.fail(stream.AsFault(err))
 	}
+}
+
+// fail ends delivery, with mu held, and wakes the session's goroutine.
+func (x *session) fail(f *stream.Fault) {
+	x.fault, x.over = f, true
+	_ = x.upstream.Close()
 }
 
 // run is the life of the session.
