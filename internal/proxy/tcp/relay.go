@@ -169,3 +169,19 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	}
 	return raw
 }
+
+// turnAway closes a connection that got no tunnel so that the client sees an
+// error. One that began with a TLS hello is told in the words of TLS (RFC 8446
+// section 6.2), as nobody else has spoken on it yet.
+func (c *serverConn) turnAway(f *stream.Fault) {
+	if c.facts.Hello == nil || c.facts.TLS != nil || c.req.Exchange.Status != 0 {
+		reset(c.nc)
+		return
+	}
+	const unrecognizedName, internalError = 112, 80
+	reason := byte(internalError)
+	if f.Kind == stream.NoRoute {
+		reason = unrecognizedName
+	}
+	_, _ = c.nc.Write([]byte{21, 3, 3, 0, 2, 2, reason}) // 7 bytes into an empty buffer: never blocks
+}

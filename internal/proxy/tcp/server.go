@@ -45,7 +45,7 @@ type Stats struct {
 	Opened   atomic.Int64 // connections ever
 	Relayed  atomic.Int64 // connections that an upstream was found for
 	Panics   atomic.Int64 // connections that ended in a panic
-	Reset    atomic.Int64 // connections that were reset, for any fault
+	Cut      atomic.Int64 // connections that did not end by themselves
 	BytesIn  atomic.Int64 // of connections that ended
 	BytesOut atomic.Int64
 	Spliced  atomic.Int64 // bytes that moved without a copy, both ways; of connections that ended

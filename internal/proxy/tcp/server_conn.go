@@ -98,8 +98,8 @@ func (c *serverConn) serve() {
 	if f != nil {
 		ex.Fault = f
 		stats.Faults[f.Kind].Add(1)
-		stats.Reset.Add(1)
-		reset(c.nc)
+		stats.Cut.Add(1)
+		c.turnAway(f)
 	}
 	defer c.contain("done")
 	if c.srv.cfg.Done != nil {

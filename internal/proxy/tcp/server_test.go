@@ -2,12 +2,15 @@ package tcp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/prefixconn"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -49,10 +52,34 @@ func TestNoTunnel(t *testing.T) {
 			if panics := r.Stats.Panics.Load(); (panics > 0) != (c.kind == stream.Internal) {
 				t.Errorf("%d panics", panics)
 			}
-			if n := r.Stats.Reset.Load(); n != 1 {
-				t.Errorf("%d resets", n)
+			if n := r.Stats.Cut.Load(); n != 1 {
+				t.Errorf("%d were cut", n)
 			}
 		})
+	}
+}
+
+// A client of TLS that is passed on is told in its own words.
+func TestNoTunnelForHello(t *testing.T) {
+	for kind, words := range map[stream.Kind]string{stream.NoRoute: "unrecognized name", stream.ConnectRefused: "internal error"} {
+		r := newRig(t, wiring{
+			accept: func(nc net.Conn) (net.Conn, *stream.Conn) {
+				hello := make([]byte, 16<<10)
+				n, err := nc.Read(hello)
+				if err != nil {
+					t.Error(err)
+				}
+				return prefixconn.New(nc, hello[:n]), &stream.Conn{Hello: &stream.Hello{ServerName: "a"}}
+			},
+			service: answers(func(context.Context, *stream.Request) (*stream.Response, error) {
+				return nil, &stream.Fault{Kind: kind}
+			}),
+		})
+		err := tlsClient(r.client()).(*tls.Conn).Handshake()
+		if err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v: the client got %v", kind, err)
+		}
+		r.exchange()
 	}
 }
 
@@ -119,7 +146,9 @@ func TestRequest(t *testing.T) {
 				return nil, &stream.Fault{Kind: stream.NoRoute}
 			}),
 		})
-		r.wantRefused()
+		if nc, err := net.Dial("tcp", r.in.Addr().String()); err == nil { // it is refused, perhaps at once
+			r.own(nc)
+		}
 		req := <-seen
 		if req.Proto != stream.TCP || req.Target.Host != c.host || req.Client != remote.Addr() || req.Conn != &c.facts ||
 			req.Method != "" || req.Body != stream.NoBody || len(req.ID) != 32 {
