@@ -189,7 +189,9 @@ func (c *rawClient) fields(list ...string) []byte {
 var getHead = []string{":method", "GET", ":scheme", "http", ":authority", "example.com", ":path", "/"}
 var postHead = []string{":method", "POST", ":scheme", "http", ":authority", "example.com", ":path", "/"}
 
-func head(base []string, more ...string) []string { return append(append([]string(nil), base...), more...) }
+func head(base []string, more ...string) []string {
+	return append(append([]string(nil), base...), more...)
+}
 
 // headers writes HEADERS with all of a block.
 func (c *rawClient) headers(id uint32, end bool, list ...string) {

@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	errBodyLonger  = errors.New("the response body is longer than its declared length")
-	errBodyShorter = errors.New("the response body is shorter than its declared length")
-	errResponseStalls  = errors.New("the response body gives neither bytes nor an end")
+	errBodyLonger     = errors.New("the response body is longer than its declared length")
+	errBodyShorter    = errors.New("the response body is shorter than its declared length")
+	errResponseStalls = errors.New("the response body gives neither bytes nor an end")
 )
 
 // reply is a response on its way out.
