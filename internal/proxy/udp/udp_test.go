@@ -59,7 +59,6 @@ func TestEmptyFirst(t *testing.T) {
 }
 
 func TestSilenceEndsASession(t *testing.T) {
-	m := newMember(upstream(t, echo).LocalAddr().String(), 0)
 	cases := map[string]struct {
 		idle   time.Duration
 		tunnel stream.TunnelLimits
@@ -71,6 +70,7 @@ func TestSilenceEndsASession(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
+			m := newMember(upstream(t, echo).LocalAddr().String(), 0) // a flood fills its socket
 			p := start(t, service(func(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 				req.Tunnel = c.tunnel
 				return try(m)(ctx, req)
