@@ -52,7 +52,9 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 	}
 	x.set = x.cluster.set.Load()
 	if x.cluster.hashKey != nil {
-		x.key, _ = x.cluster.hashKey(x.req)
+		if key, ok := x.cluster.hashKey(x.req); ok {
+			x.key = key
+		}
 	}
 	ep := x.pick(now)
 	if ep == nil {
