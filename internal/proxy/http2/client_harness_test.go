@@ -161,7 +161,8 @@ func newFakeUpstream(t testing.TB, u *clientSetup, settings ...http2.Setting) (*
 	return c, up
 }
 
-func newSilentUpstream(t testing.TB, u *clientSetup) (*Client, *fakeUpstream) {
+// newSilentUpstreamDeaf is a client whose upstream neither reads nor writes.
+func newSilentUpstreamDeaf(t testing.TB, u *clientSetup) (*Client, net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -176,11 +177,17 @@ func newSilentUpstream(t testing.TB, u *clientSetup) (*Client, *fakeUpstream) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { theirs.Close() })
+	return u.connect(t, mine), theirs
+}
+
+func newSilentUpstream(t testing.TB, u *clientSetup) (*Client, *fakeUpstream) {
+	t.Helper()
+	c, theirs := newSilentUpstreamDeaf(t, u)
 	up := &fakeUpstream{t: t, nc: theirs, fr: http2.NewFramer(theirs, theirs), seen: make(chan seenFrame, 10_000)}
 	up.fr.AllowIllegalWrites = true
 	up.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	up.enc = hpack.NewEncoder(&up.buf)
-	c := u.connect(t, mine)
 	var group sync.WaitGroup
 	group.Go(up.read)
 	t.Cleanup(group.Wait)

@@ -525,6 +525,7 @@ func (c *Client) die(err error) {
 	}
 	c.setReading(nil)
 	c.gone = true
+	c.limit.Store(0)
 	left := make([]*clientStream, 0, len(c.streams))
 	for _, s := range c.streams {
 		left = append(left, s)
