@@ -1,11 +1,12 @@
 // Package udp carries UDP: [Server] makes sessions of the datagrams that
 // arrive at a socket, [Transport] is the upstream end of a session.
 //
-// A session is what goes on between one client address and this socket until
+// A session is what goes on between one client address and one of ours until
 // nothing has moved for a while. It is a stream.Request of stream.UDP whose
 // response is a Duplex: each Read and each Write of it is one datagram.
 //
-//	server.go    the socket, its one reader, drain
+//	server.go    the one reader of the socket, drain
+//	socket.go    the socket, and which of our addresses a client writes to
 //	table.go     the sessions by client, and their limits
 //	session.go   the life of a session
 //	client.go    an attempt at an endpoint

@@ -122,7 +122,12 @@ type proxy struct {
 
 func start(t testing.TB, svc stream.Service, change func(*ServerConfig)) *proxy {
 	t.Helper()
-	p := &proxy{done: make(chan *stream.Request, 5000), served: make(chan error, 1), pc: socket(t)}
+	return startOn(t, socket(t), svc, change)
+}
+
+func startOn(t testing.TB, pc *net.UDPConn, svc stream.Service, change func(*ServerConfig)) *proxy {
+	t.Helper()
+	p := &proxy{done: make(chan *stream.Request, 5000), served: make(chan error, 1), pc: pc}
 	cfg := ServerConfig{
 		Listener: "dns", Service: svc, Done: func(req *stream.Request) { p.done <- req },
 		Go: func(f func()) { go f() }, Dog: new(watchdog.Dog), SessionIdle: time.Minute, IDs: new(atomic.Uint64), Log: slog.New(slog.DiscardHandler),

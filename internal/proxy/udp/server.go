@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -127,11 +126,14 @@ const (
 func (s *Server) Serve(ctx context.Context, pc *net.UDPConn) error {
 	defer context.AfterFunc(ctx, func() { _ = pc.SetReadDeadline(longAgo) })()
 	defer s.Drain()
-	local := addrPort(pc.LocalAddr())
+	d, err := newDownstream(pc)
+	if err != nil {
+		return err
+	}
 	buf := make([]byte, maxDatagram)
 	var backOff time.Duration
 	for {
-		n, from, err := pc.ReadFromUDPAddrPort(buf)
+		n, who, mark, err := d.read(buf)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -151,7 +153,7 @@ func (s *Server) Serve(ctx context.Context, pc *net.UDPConn) error {
 		backOff = 0
 		s.Stats.DatagramsIn.Add(1)
 		s.Stats.BytesIn.Add(int64(n))
-		s.take(ctx, pc, local, from, buf[:n])
+		s.take(ctx, d, who, mark, buf[:n])
 	}
 }
 
@@ -170,8 +172,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // take gives a datagram to its session, or begins one.
-func (s *Server) take(ctx context.Context, pc *net.UDPConn, local, from netip.AddrPort, datagram []byte) {
-	if x := s.table.find(from); x != nil {
+func (s *Server) take(ctx context.Context, d *downstream, who tuple, mark, datagram []byte) {
+	if x := s.table.find(who); x != nil {
 		x.deliver(datagram)
 		return
 	}
@@ -186,7 +188,7 @@ func (s *Server) take(ctx context.Context, pc *net.UDPConn, local, from netip.Ad
 		s.Stats.RefusedFull.Add(1)
 		return
 	}
-	x := newSession(s, cfg, pc, local, from, datagram)
+	x := newSession(s, cfg, d, who, mark, datagram)
 	if !s.table.add(x, cfg.MaxSessionsPerClient) {
 		s.Stats.RefusedClient.Add(1)
 		return
@@ -265,15 +267,4 @@ func (s *Server) contain(x *session, p any) {
 	x.cfg.Log.Error("panic while serving a session; the session ends",
 		"component", "udp", "connection", x.facts.ID, "listener", x.facts.Listener,
 		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-}
-
-// addrPort is the address of a socket, an IPv4 one on a socket for both
-// families in its plain form.
-func addrPort(a net.Addr) netip.AddrPort {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := u.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

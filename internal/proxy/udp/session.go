@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -38,8 +37,9 @@ var (
 type session struct {
 	srv    *Server
 	cfg    *config
-	pc     *net.UDPConn
-	from   netip.AddrPort // as the socket gives it
+	down   *downstream
+	who    tuple
+	mark   []byte // see downstream.read
 	facts  stream.Conn
 	req    stream.Request // of the session's goroutine
 	guard  watchdog.Guard
@@ -57,10 +57,11 @@ type session struct {
 	fault       *stream.Fault // of the delivery
 }
 
-func newSession(s *Server, cfg *config, pc *net.UDPConn, local, from netip.AddrPort, first []byte) *session {
+func newSession(s *Server, cfg *config, down *downstream, who tuple, mark, first []byte) *session {
 	now := time.Now()
-	remote := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	x := &session{srv: s, cfg: cfg, pc: pc, from: from}
+	remote := netip.AddrPortFrom(who.from.Addr().Unmap(), who.from.Port())
+	local := netip.AddrPortFrom(who.to, down.local.Port())
+	x := &session{srv: s, cfg: cfg, down: down, who: who, mark: bytes.Clone(mark)}
 	x.facts = stream.Conn{ID: cfg.IDs.Add(1), Listener: cfg.Listener, Remote: remote, Local: local, Accepted: now}
 	x.req = stream.Request{
 		Proto: stream.UDP, Conn: &x.facts, Client: remote.Addr(), ID: newID(),
@@ -184,7 +185,9 @@ func (x *session) carry(ctx context.Context) (opened bool, fault *stream.Fault) 
 		if p := recover(); p != nil {
 			x.srv.contain(x, p)
 			fault = &stream.Fault{Kind: stream.Internal, Cause: errPanic}
-			x.end()
+			if content := x.req.Exchange.Content; content != nil {
+				_ = content.Close()
+			}
 		}
 	}()
 	x.guard.EnterUntil(uint8(stream.PhaseWait), ctx, time.Time{})
@@ -196,6 +199,9 @@ func (x *session) carry(ctx context.Context) (opened bool, fault *stream.Fault) 
 	upstream, ok := resp.Body.(stream.Duplex)
 	if !ok {
 		_ = resp.Body.Close()
+		if f := x.req.Exchange.Fault; f != nil { // an answer was made of it
+			return false, f
+		}
 		return false, &stream.Fault{Kind: stream.Internal, Cause: errNoDuplex}
 	}
 	defer upstream.Close()
@@ -271,7 +277,7 @@ func (x *session) reply(upstream stream.Duplex) error {
 	}
 	x.datagrams.Add(1)
 	x.guard.Moved(1 + n)
-	if _, err := x.pc.WriteToUDPAddrPort(buf[:n], x.from); err != nil {
+	if err := x.down.write(buf[:n], x.mark, x.who.from); err != nil {
 		x.srv.Stats.WriteErrors.Add(1) // lost, as any datagram may be
 		return nil
 	}

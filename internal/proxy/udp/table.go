@@ -9,7 +9,7 @@ import (
 // numShards keeps sessions that end from waiting for the reader. A power of two.
 const numShards = 16
 
-// table holds the open sessions by the address of their client, and counts
+// table holds the open sessions by the addresses of both ends, and counts
 // them per client.
 type table struct {
 	seed   maphash.Seed
@@ -18,7 +18,7 @@ type table struct {
 
 type shard struct {
 	mu       sync.Mutex
-	sessions map[netip.AddrPort]*session
+	sessions map[tuple]*session
 	clients  map[netip.Addr]int // an entry is removed when it falls to 0
 	_        [64]byte           // shards that are used at once do not share a cache line
 }
@@ -26,7 +26,7 @@ type shard struct {
 func (t *table) init() {
 	t.seed = maphash.MakeSeed()
 	for i := range t.shards {
-		t.shards[i].sessions = make(map[netip.AddrPort]*session)
+		t.shards[i].sessions = make(map[tuple]*session)
 		t.shards[i].clients = make(map[netip.Addr]int)
 	}
 }
@@ -47,16 +47,16 @@ func clientOf(a netip.Addr) netip.Addr {
 	return a
 }
 
-func (t *table) find(from netip.AddrPort) *session {
-	s := t.shard(clientOf(from.Addr()))
+func (t *table) find(who tuple) *session {
+	s := t.shard(clientOf(who.from.Addr()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[from]
+	return s.sessions[who]
 }
 
 // add adds a session, unless its client has as many as it may.
 func (t *table) add(x *session, maxPerClient int) bool {
-	client := clientOf(x.from.Addr())
+	client := clientOf(x.who.from.Addr())
 	s := t.shard(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,16 +64,16 @@ func (t *table) add(x *session, maxPerClient int) bool {
 		return false
 	}
 	s.clients[client]++
-	s.sessions[x.from] = x
+	s.sessions[x.who] = x
 	return true
 }
 
 func (t *table) remove(x *session) {
-	client := clientOf(x.from.Addr())
+	client := clientOf(x.who.from.Addr())
 	s := t.shard(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sessions, x.from)
+	delete(s.sessions, x.who)
 	if s.clients[client]--; s.clients[client] == 0 {
 		delete(s.clients, client)
 	}

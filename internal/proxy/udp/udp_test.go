@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -270,6 +271,12 @@ func TestPanicsEndOneSession(t *testing.T) {
 			panic("on purpose")
 		case "write":
 			return &stream.Response{Status: 200, Body: &broken{closed: make(chan struct{})}}, nil
+		case "behind":
+			resp, err := try(m)(ctx, req)
+			if err == nil {
+				req.Exchange.Content = resp.Body // as the cluster does
+			}
+			panic("on purpose")
 		case "answer":
 			return &stream.Response{Status: 200, Body: stream.BytesBody([]byte("no duplex"))}, nil
 		}
@@ -280,7 +287,7 @@ func TestPanicsEndOneSession(t *testing.T) {
 	for i, c := range []struct {
 		first  string
 		panics int64
-	}{{"serve", 1}, {"write", 2}, {"answer", 2}} {
+	}{{"serve", 1}, {"write", 2}, {"behind", 3}, {"answer", 3}} {
 		nc := p.client(t)
 		send(t, nc, c.first)
 		send(t, nc, "second")
@@ -290,6 +297,9 @@ func TestPanicsEndOneSession(t *testing.T) {
 		if say(t, good, fmt.Sprint(i)) != fmt.Sprint(i) {
 			t.Fatal("another session suffers")
 		}
+	}
+	if n := m.InFlight(); n != 1 {
+		t.Errorf("%d in flight, want that of the good session", n)
 	}
 }
 
@@ -351,6 +361,72 @@ func TestSetConfig(t *testing.T) {
 	p.SetConfig(cfg)
 	if o, n := say(t, a, "?"), say(t, p.client(t), "?"); o != "old" || n != "new" {
 		t.Errorf("the open session has %q, the next %q", o, n)
+	}
+}
+
+// TestAnyAddress: a socket for all addresses answers from the one that the
+// client has written to, and has a session for each.
+func TestAnyAddress(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs IP_PKTINFO, and 127.0.0.2")
+	}
+	m := newMember(upstream(t, echo).LocalAddr().String(), 0)
+	for network, hosts := range map[string][]string{
+		"udp4": {"127.0.0.1", "127.0.0.2", "127.1.2.3"},
+		"udp":  {"127.0.0.1", "127.0.0.2", "::1"}, // both families
+	} {
+		pc, err := net.ListenUDP(network, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { pc.Close() })
+		p := startOn(t, pc, try(m), nil)
+		_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
+		locals := map[string]bool{}
+		for _, host := range hosts {
+			p.address = net.JoinHostPort(host, port)
+			nc := p.client(t) // connected: a reply from elsewhere does not reach it
+			if say(t, nc, host) != host || say(t, nc, "again") != "again" {
+				t.Errorf("%s: another's reply", host)
+			}
+		}
+		for st := range p.Connections {
+			locals[st.Facts.Local.String()] = true
+		}
+		for _, host := range hosts {
+			if !locals[net.JoinHostPort(host, port)] {
+				t.Errorf("%s: no session of %s, only %v", network, host, locals)
+			}
+		}
+		if p.Stats.Opened.Load() != int64(len(hosts)) {
+			t.Errorf("%d sessions", p.Stats.Opened.Load())
+		}
+	}
+}
+
+// TestSameClientTwoAddresses: one client port and two of our addresses are two
+// sessions.
+func TestSameClientTwoAddresses(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs IP_PKTINFO, and 127.0.0.2")
+	}
+	pc, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	p := startOn(t, pc, try(newMember(upstream(t, echo).LocalAddr().String(), 0)), nil)
+	nc, buf := socket(t), make([]byte, 10)
+	nc.SetDeadline(time.Now().Add(patience))
+	for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
+		to := netip.AddrPortFrom(netip.MustParseAddr(host), addrPort(pc.LocalAddr()).Port())
+		nc.WriteToUDPAddrPort([]byte("x"), to)
+		if _, from, err := nc.ReadFromUDPAddrPort(buf); err != nil || from.Addr().Unmap() != to.Addr() {
+			t.Errorf("%v answers for %v (%v)", from, to, err)
+		}
+	}
+	if n := p.Stats.Opened.Load(); n != 2 {
+		t.Errorf("%d sessions", n)
 	}
 }
 
