@@ -201,8 +201,8 @@ func TestClientCancels(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-	if u.most.Load() > 4 || c.places.Load() != 0 || len(c.free) > 2 {
-		t.Errorf("%d goroutines, %d places, %d objects", u.most.Load(), c.places.Load(), len(c.free))
+	if u.most.Load() > 4 || c.places.Load() != 0 || objectsOf(c) > 2 {
+		t.Errorf("%d goroutines, %d places, %d objects", u.most.Load(), c.places.Load(), objectsOf(c))
 	}
 }
 
@@ -274,8 +274,8 @@ func FuzzClient(f *testing.F) {
 			}
 		}
 		<-c.Done()
-		if n := c.places.Load() & (retired - 1); n != 0 || len(c.streams) != 0 || u.cfg.Stats.Panics.Load() != 0 {
-			t.Fatalf("%d places, %d streams, %d panics", n, len(c.streams), u.cfg.Stats.Panics.Load())
+		if n := c.places.Load() & (retired - 1); n != 0 || streamsOf(c) != 0 || u.cfg.Stats.Panics.Load() != 0 {
+			t.Fatalf("%d places, %d streams, %d panics", n, streamsOf(c), u.cfg.Stats.Panics.Load())
 		}
 		if err := c.out.over; err == nil {
 			t.Fatal("the sending side is not over")

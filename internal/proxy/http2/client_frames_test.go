@@ -160,8 +160,8 @@ func TestClientResponseRefused(t *testing.T) {
 				t.Errorf("x-a is %q, length %d", v, a.resp.Length)
 			}
 			a.resp.Body.Close()
-			if c.places.Load() != 0 || len(c.streams) != 0 {
-				t.Errorf("%d places, %d streams", c.places.Load(), len(c.streams))
+			if c.places.Load() != 0 || streamsOf(c) != 0 {
+				t.Errorf("%d places, %d streams", c.places.Load(), streamsOf(c))
 			}
 		})
 	}
@@ -343,6 +343,8 @@ func TestClientWhole(t *testing.T) {
 		t.Errorf("%q, %v, length %d", b, ok, a.resp.Length)
 	}
 	a.resp.Body.Close()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
 	if c.window.taken != 5 {
 		t.Errorf("%d bytes go back to the window of the connection, want 5", c.window.taken)
 	}

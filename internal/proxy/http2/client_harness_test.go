@@ -312,3 +312,17 @@ func expectFault(t testing.TB, err error, kind stream.Kind, retry stream.Retry) 
 		t.Fatalf("fault %v, retry %d; want %v, %d", f, f.Retry, kind, retry)
 	}
 }
+
+// streamsOf is how many streams are open.
+func streamsOf(c *Client) int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return len(c.streams)
+}
+
+// objectsOf is how many stream objects wait for an exchange.
+func objectsOf(c *Client) int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return len(c.free)
+}

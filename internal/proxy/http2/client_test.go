@@ -113,8 +113,8 @@ func TestClientNetHTTP(t *testing.T) {
 			}
 		}
 	}
-	if c.places.Load() != 0 || u.ended.Load() != 33 || len(c.streams) != 0 {
-		t.Errorf("%d places, %d ended, %d streams", c.places.Load(), u.ended.Load(), len(c.streams))
+	if c.places.Load() != 0 || u.ended.Load() != 33 || streamsOf(c) != 0 {
+		t.Errorf("%d places, %d ended, %d streams", c.places.Load(), u.ended.Load(), streamsOf(c))
 	}
 }
 
