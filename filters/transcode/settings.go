@@ -81,8 +81,6 @@ func check(s *Settings, report *config.Report) {
 		report.Errorf("", "write descriptors: {file: PATH}, or reflection: true", "the filter knows no service")
 	case s.Descriptors != nil && s.Reflection:
 		report.Errorf("reflection", "keep one of them", "descriptors and reflection are both set")
-	case s.Descriptors != nil && s.Descriptors.File == "":
-		report.Errorf("descriptors.file", "write the path of a file that protoc --descriptor_set_out made", "the file has no name")
 	}
 	if len(s.Services) > maxServices {
 		report.Errorf("services", "leave it empty for all", "%d services, more than %d", len(s.Services), maxServices)
