@@ -105,6 +105,24 @@ func TestTunnelContext(t *testing.T) {
 	}
 }
 
+// A tunnel that is closed leaves nothing with its context, which may live on.
+func TestTunnelLetsContextGo(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	near, far := net.Pipe()
+	defer far.Close()
+	overs := 0
+	resp := open(ctx, near, func() { overs++ })
+	d := resp.Body.(*tunnel)
+	d.Close()
+	if d.stop() {
+		t.Error("the watch of the context goes on")
+	}
+	d.Close()
+	if cancel(); overs != 1 {
+		t.Errorf("over %d times", overs)
+	}
+}
+
 func TestTunnelReset(t *testing.T) {
 	_, d, upstream, _ := connect(t, wiring{}, context.Background())
 	reset(upstream)

@@ -211,6 +211,28 @@ func checkRead(t *testing.T, r read, want []byte, kind stream.Kind) {
 	}
 }
 
+// The end of the upstream's time may come just as its Close does: the wait for
+// the client has an end all the same.
+func TestDrainLateHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTunnel()
+		s := answering(d)
+		client := socketOf(t, s)
+		defer client.Close()
+		got := readAll(client)
+		s.Drain(0)
+		upstreamWants(t, d)
+		d.say.Write(frame(0x88, nil, ""))
+		synctest.Wait()
+		client.(*socket).hurry()
+		began := time.Now()
+		checkRead(t, <-got, ours, stream.Draining)
+		if took := time.Since(began); took != cutTime+clientTime {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // The sockets are told one by one, those that open later too, and none after
 // the time is over. A second Drain changes nothing.
 func TestDrainIsSpread(t *testing.T) {
