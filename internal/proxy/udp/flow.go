@@ -91,14 +91,14 @@ func (f *flow) receive(fd uintptr) bool {
 	f.have = buffers.Get().(*[maxDatagram]byte)
 	for {
 		f.size, f.readErr = syscall.Read(int(fd), f.have[:])
-		switch f.readErr {
-		case nil:
+		switch {
+		case f.readErr == nil:
 			return true
-		case syscall.EINTR:
+		case errors.Is(f.readErr, syscall.EINTR):
 			continue
 		}
 		f.drop()
-		return f.readErr != syscall.EAGAIN
+		return !errors.Is(f.readErr, syscall.EAGAIN)
 	}
 }
 
@@ -148,7 +148,7 @@ func (f *flow) write(p []byte) error {
 // transmit writes without waiting.
 func (f *flow) transmit(fd uintptr) bool {
 	for {
-		if _, f.writeErr = syscall.Write(int(fd), f.out); f.writeErr != syscall.EINTR {
+		if _, f.writeErr = syscall.Write(int(fd), f.out); !errors.Is(f.writeErr, syscall.EINTR) {
 			return true
 		}
 	}
