@@ -41,10 +41,16 @@ func (u *unpacker) take(c coding) decoder {
 // give puts a decoder back, without the source that it held.
 func (u *unpacker) give(c coding, d decoder) {
 	if c == zstdCoding {
-		d.Reset(nil) //nolint:errcheck // lets the source go
+		d.Reset(nil) //nolint:errcheck // a decoder without a source
+	} else {
+		d.Reset(nothing{}) //nolint:errcheck // an empty source has no head to read
 	}
 	u.pools[c].Put(d)
 }
+
+type nothing struct{}
+
+func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
 // source is what a decoder reads: the content as it came, counted.
 type source struct {

@@ -146,9 +146,10 @@ func (c *call) decode(m *dynamicpb.Message, content []byte, req *stream.Request)
 // merge reads a JSON object into a message that may have fields already; those
 // of the path win.
 func (c *call) merge(m *dynamicpb.Message, text []byte) error {
-	options := protojson.UnmarshalOptions{
-		RecursionLimit: maxDepth, Resolver: newBudget(c.schema.types, len(text)),
+	if jsonCost(text) > c.options.cost() {
+		return &stream.Fault{Kind: stream.BodyTooLarge, Limit: "transcode.max_message", Cause: errCost}
 	}
+	options := protojson.UnmarshalOptions{RecursionLimit: maxDepth, Resolver: c.schema.types}
 	empty := true
 	m.Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { empty = false; return false })
 	if empty {

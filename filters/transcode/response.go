@@ -129,6 +129,12 @@ func ending(body stream.Body) (status, error) {
 // render appends a message as the client gets it.
 func (c *call) render(dst, message []byte) (contentType string, out []byte, err error) {
 	m := dynamicpb.NewMessage(c.binding.method.output)
+	measure := meter{types: c.schema.types, left: c.options.cost()}
+	if err := measure.message(m.Descriptor(), message, 1); err == errCost { //nolint:errorlint // set by meter
+		return "", nil, &stream.Fault{Kind: stream.ResponseTooLarge, Limit: "transcode.max_message", Cause: err}
+	} else if err != nil {
+		return "", nil, stream.Faultf(stream.ResponseMalformed, stream.RetryNever, "transcode: %s: %w", m.Descriptor().FullName(), err)
+	}
 	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth, Resolver: c.schema.types}).Unmarshal(message, m); err != nil {
 		return "", nil, stream.Faultf(stream.ResponseMalformed, stream.RetryNever, "transcode: the message is no %s: %w", m.Descriptor().FullName(), err)
 	}
@@ -141,7 +147,7 @@ func (c *call) render(dst, message []byte) (contentType string, out []byte, err 
 	}
 	options := protojson.MarshalOptions{
 		EmitUnpopulated: c.options.emitUnpopulated, UseProtoNames: c.options.useProtoNames,
-		Resolver: newBudget(c.schema.types, len(message)),
+		Resolver: c.schema.types,
 	}
 	out, err = c.appendMessage(dst, m, options)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
@@ -198,25 +197,3 @@ func (b *binding) bodies(rule *annotations.HttpRule) error {
 	}
 	return nil
 }
-
-// anyBudget bounds the work that nested google.protobuf.Any cause: each level
-// copies all that is below it.
-type anyBudget struct {
-	*dynamicpb.Types
-	left int
-}
-
-const anyWork = 256 << 20 // bytes
-
-func newBudget(types *dynamicpb.Types, size int) *anyBudget {
-	return &anyBudget{Types: types, left: min(10_000, max(16, anyWork/max(size, 1)))}
-}
-
-func (a *anyBudget) FindMessageByURL(url string) (protoreflect.MessageType, error) {
-	if a.left--; a.left < 0 {
-		return nil, fmt.Errorf("the message holds too many google.protobuf.Any")
-	}
-	return a.Types.FindMessageByURL(url)
-}
-
-var _ protoregistry.MessageTypeResolver = (*anyBudget)(nil)

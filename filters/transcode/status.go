@@ -139,11 +139,20 @@ func (s *status) appendJSON(dst []byte, known *schema) []byte {
 	return append(dst, text...)
 }
 
+// detailCost bounds what a detail may take (see meter): it came in a header.
+const detailCost = 1 << 20
+
 func detailJSON(d *anypb.Any, known *schema) json.RawMessage {
 	if known != nil {
-		text, err := protojson.MarshalOptions{Resolver: newBudget(known.types, len(d.Value))}.Marshal(d)
+		measure := meter{types: known.types, left: detailCost}
+		found, err := known.types.FindMessageByURL(d.TypeUrl)
 		if err == nil {
-			return text
+			err = measure.message(found.Descriptor(), d.Value, 1)
+		}
+		if err == nil {
+			if text, err := (protojson.MarshalOptions{Resolver: known.types}).Marshal(d); err == nil {
+				return text
+			}
 		}
 	}
 	text, _ := json.Marshal(struct {

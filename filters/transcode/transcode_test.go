@@ -52,6 +52,8 @@ func TestUnary(t *testing.T) {
 		{"query: two of one", "GET", "/v1/all/a?paper=x&file=y", "", "", "", 400, "paper is set already"},
 		{"query: deep", "GET", "/v1/all/a?" + strings.Repeat("a.", 40) + "b=1", "", "", "", 400, "too long"},
 		{"body", "POST", "/v1/books", `{"title":"t","author":{"name":"Eco"}}`, "Create", `{"display_name":"t","author":{"name":"Eco"}}`, 200, `{"title":"t","author":{"name":"Eco"}}`},
+		{"Any and Struct", "POST", "/v1/books", `{"extra":{"@type":"x/lib.Author","name":"n"},"free":{"a":[1,null]}}`, "Create", `{"extra":{"@type":"x/lib.Author","name":"n"},"free":{"a":[1,null]}}`, 200, ""},
+		{"an Any of no known type", "POST", "/v1/books", `{"extra":{"@type":"x/un.Known"}}`, "", "", 400, "un.Known"},
 		{"no body", "POST", "/v1/books", "", "Create", `{}`, 200, "{}"},
 		{"path beside the body", "PUT", "/v1/books/n", `{"name":"other","title":"t"}`, "Create", `{"name":"n","display_name":"t"}`, 200, `{"name":"n","title":"t"}`},
 		{"query beside the whole body", "POST", "/v1/books?title=t", `{}`, "", "", 400, "no such field"},
@@ -127,6 +129,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"encoded", "", request("POST", "http://h/v1/books", "x", "Content-Encoding: gzip"), stream.ContentUnsupported, 0},
 		{"large", ", max_message: 10", request("POST", "http://h/v1/books", `{"title":"longer"}`), stream.BodyTooLarge, 0},
 		{"large from the path", ", max_message: 10", request("GET", "http://h/v1/all/0123456789", ""), stream.BodyTooLarge, 0},
+		{"three bytes for each message", "", request("POST", "http://h/v1/books", `{"parts":[`+strings.Repeat("{},", 1<<20)+`{}]}`), stream.BodyTooLarge, 0},
 		{"many parameters", ", ignore_unknown_query: true", func() *stream.Request {
 			req := request("GET", "http://h/v1/all/a", "")
 			req.Target.Query, req.Target.HasQuery = strings.Repeat("x=&", maxParams)+"x=", true
@@ -277,6 +280,8 @@ func TestBrokenAnswers(t *testing.T) {
 		"not gRPC":          {func(r *stream.Response) { r.Header = filtertest.Header("Content-Type: text/html") }, stream.ResponseMalformed},
 		"reset on the way":  {func(r *stream.Response) { r.Body = &wire{last: &stream.Fault{Kind: stream.UpstreamReset}} }, stream.UpstreamReset},
 		"an Any that nests": {body(nested(150_000), &ok), stream.ResponseMalformed},
+		"empty messages":    {body(framed(strings.Repeat("\x9a\x01\x00", 1<<20)), &ok), stream.ResponseTooLarge},
+		"packed enums":      {body(framed("\xaa\x01\x80\x80\xe0\x01"+strings.Repeat("\x01", 7<<19)), &ok), stream.ResponseTooLarge},
 	} {
 		next := newUpstream(t)
 		closes := &wire{}
@@ -313,7 +318,11 @@ func nested(size int) string {
 		detail = protowire.AppendBytes(protowire.AppendTag(detail, 2, protowire.BytesType), book)
 		book = protowire.AppendBytes(protowire.AppendTag(nil, 15, protowire.BytesType), detail)
 	}
-	frame := append(make([]byte, frameHead), book...)
+	return framed(string(book))
+}
+
+func framed(message string) string {
+	frame := append(make([]byte, frameHead), message...)
 	closeFrame(frame, 0)
 	return string(frame)
 }
