@@ -76,12 +76,7 @@ func (b *inbox) reset() {
 		b.trailer.Reset()
 		b.trailers = false
 	}
-	if b.wake != nil {
-		select {
-		case <-b.wake:
-		default:
-		}
-	}
+	b.wake = nil // a late signal must not reach the next stream
 }
 
 // put appends p; false: nobody wants it.

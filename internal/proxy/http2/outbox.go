@@ -57,7 +57,9 @@ type outbox struct {
 	buf     []byte  // nil or the unsent part of own
 	own     *buffer // what buf is part of
 	writing bool
-	over    error // why nothing is written any more
+	quiet   sync.Cond // on mu: nobody writes any more
+	over    error     // why nothing is written any more
+	unsent  []byte    // what was queued then: frames of which no byte has left
 
 	window  int64 // of the connection, for DATA
 	peer    settings
@@ -87,17 +89,13 @@ func (o *outbox) init(nc net.Conn, phase stream.Phase) {
 	o.nc, o.raw, o.phase = nc, rawConn(nc), phase
 	o.window, o.peer = firstCover, firstSettings
 	o.onReady = o.transmit
+	o.quiet.L = &o.mu
 }
 
 // open begins a sending half. mu is held.
 func (o *outbox) open(s *sender, id uint32) {
 	s.id, s.window, s.fault, s.urgency, s.open = id, o.peer.initialWindow, nil, defaultUrgency, true
-	if s.wake != nil { // one that came too late for the stream before
-		select {
-		case <-s.wake:
-		default:
-		}
-	}
+	s.wake = nil // a late signal must not reach the next stream
 	s.prev, s.next = nil, o.senders
 	if s.next != nil {
 		s.next.prev = s
@@ -319,13 +317,25 @@ func (o *outbox) flush() {
 		}
 	}
 	o.writing = false
+	o.quiet.Broadcast()
 	o.mu.Unlock()
+}
+
+// settle is flush that returns when all that was appended is written, by
+// whomever. The connection has a deadline, so that it ends.
+func (o *outbox) settle() {
+	o.flush()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.writing {
+		o.quiet.Wait()
+	}
 }
 
 // end says that nothing is written any more. mu is held.
 func (o *outbox) end(err error) {
 	if o.over == nil {
-		o.over = err
+		o.over, o.unsent = err, o.buf
 	}
 	o.buf, o.own = nil, nil
 }

@@ -89,7 +89,7 @@ func (c *serverConn) goAway(bad *failure) {
 	}
 	c.out.mu.Unlock()
 	_ = c.nc.SetDeadline(time.Now().Add(drainGrace))
-	c.out.flush()
+	c.out.settle()
 	c.linger()
 }
 

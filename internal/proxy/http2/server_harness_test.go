@@ -279,3 +279,6 @@ func (c *rawClient) end() (code xhttp2.ErrCode, debug string) {
 		}
 	}
 }
+
+func newTestEncoder(b *bytes.Buffer) *hpack.Encoder { return hpack.NewEncoder(b) }
+func newTestDecoder() *hpack.Decoder                { return hpack.NewDecoder(4096, nil) }
