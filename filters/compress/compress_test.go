@@ -3,6 +3,7 @@ package compress
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -242,7 +243,7 @@ func TestWhatDoesNotShrinkIsSentAsItIs(t *testing.T) {
 func TestFaultOfTheSourcePasses(t *testing.T) {
 	fault := &stream.Fault{Kind: stream.ResponseTruncated}
 	resp := serve(t, "", &feed{reads: []string{"some"}, last: fault}, 100<<10, "Accept-Encoding: gzip")
-	if _, err := io.ReadAll(resp.Body); err != fault {
+	if _, err := io.ReadAll(resp.Body); !errors.Is(err, fault) {
 		t.Errorf("error %v", err)
 	}
 	resp.Body.Close()

@@ -149,7 +149,7 @@ func drain(t *testing.T, settings, name, body string) (int64, *stream.Fault) {
 		var err error
 		if n, err = io.Copy(io.Discard, struct{ io.Reader }{req.Body}); err != nil {
 			fault = stream.AsFault(err)
-			if _, again := req.Body.Read(make([]byte, 1)); again != err {
+			if _, again := req.Body.Read(make([]byte, 1)); !errors.Is(again, err) {
 				t.Errorf("%s: a later Read returns %v", name, again)
 			}
 		}

@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func TestServerStreamingIsLive(t *testing.T) {
 			t.Errorf("%q, %v, %d waits", buffer[:n], err, source.waits)
 		}
 	}
-	if _, err := resp.Body.Read(buffer); err != fault {
+	if _, err := resp.Body.Read(buffer); !errors.Is(err, fault) {
 		t.Errorf("the end is %v", err)
 	}
 	resp.Body.Close()

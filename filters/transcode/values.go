@@ -113,49 +113,78 @@ func (v *values) peek() (byte, error) {
 
 // value reads to the end of the value that begins here.
 func (v *values) value() ([]byte, error) {
-	depth, quoted, escaped := 0, false, false
-	for i := 0; ; i++ {
-		if v.at+i == len(v.buf) {
-			if i >= v.max {
-				return nil, &stream.Fault{Kind: stream.BodyTooLarge, Limit: "transcode.max_message"}
-			}
-			if err := v.fill(); err != nil {
-				if err == io.EOF && depth == 0 && !quoted && i > 0 { //nolint:errorlint // the contract of stream.Body
-					return v.take(i), nil // a scalar that the end of the body ends
-				}
+	var in inside
+	for n := 0; ; n++ {
+		if n > v.max {
+			return nil, &stream.Fault{Kind: stream.BodyTooLarge, Limit: "transcode.max_message"}
+		}
+		if v.at+n == len(v.buf) {
+			if err := v.fill(); err == io.EOF && n > 0 && in == (inside{}) { //nolint:errorlint // the contract of stream.Body
+				return v.take(n), nil // a scalar that the end of the body ends
+			} else if err != nil {
 				return nil, broken(err)
 			}
 		}
-		c := v.buf[v.at+i]
-		switch {
-		case escaped:
-			escaped = false
-		case quoted:
-			escaped, quoted = c == '\\', c != '"'
-			if !quoted && depth == 0 {
-				return v.take(i + 1), nil
-			}
-		case c == '"':
-			quoted = true
-		case c == '{', c == '[':
-			depth++
-		case c == '}', c == ']':
-			if depth == 0 { // of the array around it
-				return v.take(i), nil
-			}
-			if depth--; depth == 0 {
-				return v.take(i + 1), nil
-			}
-		case depth == 0 && (c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r'):
-			if i == 0 {
+		switch in.step(v.buf[v.at+n]) {
+		case endsWith:
+			return v.take(n + 1), nil
+		case endsBefore:
+			if n == 0 {
 				return nil, errValuesClose
 			}
-			return v.take(i), nil
-		}
-		if i >= v.max {
-			return nil, &stream.Fault{Kind: stream.BodyTooLarge, Limit: "transcode.max_message"}
+			return v.take(n), nil
 		}
 	}
+}
+
+// inside is what surrounds the next byte of a value. The zero value: nothing.
+type inside struct {
+	depth           int // of objects and arrays
+	quoted, escaped bool
+}
+
+type boundary uint8
+
+const (
+	goesOn     boundary = iota
+	endsWith            // this byte is the last of the value
+	endsBefore          // this byte is not of the value
+)
+
+func (in *inside) step(c byte) boundary {
+	switch {
+	case in.escaped:
+		in.escaped = false
+		return goesOn
+	case in.quoted:
+		in.escaped, in.quoted = c == '\\', c != '"'
+		return in.closed()
+	}
+	switch c {
+	case '"':
+		in.quoted = true
+	case '{', '[':
+		in.depth++
+	case '}', ']':
+		if in.depth == 0 { // of the array around it
+			return endsBefore
+		}
+		in.depth--
+		return in.closed()
+	case ',', ' ', '\t', '\n', '\r':
+		if in.depth == 0 {
+			return endsBefore
+		}
+	}
+	return goesOn
+}
+
+// closed: behind a text or a bracket, the value is complete when nothing is around it.
+func (in *inside) closed() boundary {
+	if *in == (inside{}) {
+		return endsWith
+	}
+	return goesOn
 }
 
 func broken(err error) error {
