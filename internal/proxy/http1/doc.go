@@ -21,7 +21,10 @@
 //	response.go, client_body.go the response comes
 //	server_write.go, wire.go    and leaves
 //	interim.go                  1xx and Expect
-//	tunnel.go, switched.go      101: both ends of a tunnel
+//	tunnel.go, switched.go      101 and CONNECT: both ends of a tunnel
+//	quiet.go                    waiting over TLS without a page
+//	websocket.go                keys and proofs where the other side has none
+//	preface.go                  a connection that is one of HTTP/2
 //	closing.go                  lingering, resets, clients that have gone
 //
 // # Decisions
@@ -34,6 +37,13 @@
 // A request that asks to switch protocols and is answered otherwise is the
 // last one on its connection: bytes that the client may have sent for the new
 // protocol are never read as a request.
+//
+// CONNECT is an upgrade with other words: no content, a tunnel behind any 2xx,
+// no further request on either connection whatever the answer is. A 2xx that no
+// tunnel stands behind never leaves.
+//
+// How long a tunnel may be quiet, and last, is said by the route or else by the
+// listener (stream.Request.Tunnel); the downstream half judges.
 //
 // An upstream connection is used again only after a request that left in full
 // and a response that was read in full, with nothing behind it, and after

@@ -325,6 +325,9 @@ func (c *serverConn) exchange() bool {
 	}
 	resp, sound := c.ask()
 	written := c.respond(resp)
+	if written && c.writer.kind == tunnelContent {
+		written = c.tunnel(resp.Body.(stream.Duplex)) // here, where the stack is not deep yet
+	}
 	resp.Body.Close()
 	_ = c.body.Close() // never fails
 	c.finish()

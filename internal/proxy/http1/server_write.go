@@ -63,7 +63,7 @@ func (c *serverConn) respond(resp *stream.Response) bool {
 	}
 	switch {
 	case w.kind == tunnelContent:
-		return c.tunnel(resp.Status, resp.Body.(stream.Duplex))
+		return c.writeHead(resp.Status, w.out)
 	case w.kind == noContent:
 		return c.writeHead(resp.Status, w.out)
 	case whole:

@@ -12,12 +12,8 @@ import (
 // directions have ended, one has failed, nothing moved for too long or its time
 // is up. Bytes that the client sent ahead of the response go first; they never
 // went anywhere before.
-func (c *serverConn) tunnel(status int, d stream.Duplex) bool {
+func (c *serverConn) tunnel(d stream.Duplex) bool {
 	c.last, c.leaving = true, true
-	if !c.writeHead(status, c.writer.out) {
-		return false
-	}
-	c.writer.release()
 	c.srv.Stats.Upgrades.Add(1)
 	limits, end := c.req.Tunnel, noDeadline
 	if limits.Max > 0 {
@@ -74,9 +70,16 @@ func (c *serverConn) tunnelUp(d stream.Duplex) error {
 	}
 }
 
-// tunnelDown carries upstream to downstream.
+// tunnelDown carries upstream to downstream. A Duplex that cannot wait holds a
+// page while it is quiet.
 func (c *serverConn) tunnelDown(d stream.Duplex) error {
+	w, waits := d.(stream.Awaiter)
 	for {
+		if waits {
+			if err := w.Await(); err != nil && err != io.EOF {
+				return err
+			}
+		}
 		n, err := c.tunnelPiece(d)
 		if err == io.EOF {
 			return c.tunnelFault(closeWrite(c.nc))
@@ -89,14 +92,8 @@ func (c *serverConn) tunnelDown(d stream.Duplex) error {
 	}
 }
 
-// tunnelPiece carries what one read gives. A Duplex that cannot wait holds a
-// page while it is quiet.
+// tunnelPiece carries what one read gives.
 func (c *serverConn) tunnelPiece(d stream.Duplex) (int, error) {
-	if w, ok := d.(stream.Awaiter); ok {
-		if err := w.Await(); err != nil {
-			return 0, err
-		}
-	}
 	p := pages.Get().(*page)
 	defer pages.Put(p)
 	n, err := d.Read(p[:])
