@@ -81,7 +81,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 }
 
-// consumed opens the windows for what was read.
+// consumed opens the windows for what was read; only that of the connection
+// when s is nil.
 func (c *serverConn) consumed(s *serverStream, n int) {
 	c.out.mu.Lock()
 	before := len(c.out.buf)
@@ -160,7 +161,7 @@ func (b *requestBody) Close() error {
 		return nil
 	}
 	if unread := b.s.inbox.close(); unread > 0 {
-		b.s.c.consumed(b.s, unread)
+		b.s.c.consumed(nil, unread)
 	}
 	return nil
 }

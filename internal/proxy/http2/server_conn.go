@@ -288,9 +288,28 @@ func (c *serverConn) enterRead() {
 		next = stream.PhaseBody
 	}
 	if next != c.phase || c.progress && next != stream.PhasePreface {
-		c.enter(next)
+		c.phase = next
+		if next == stream.PhaseIdle {
+			c.enterIdle()
+		} else {
+			c.enter(next)
+		}
 	}
 	c.progress = false
+}
+
+// enterIdle enters the idle phase, whose end does not move with what the client
+// sends besides requests. It reports whether that lies ahead.
+func (c *serverConn) enterIdle() bool {
+	c.out.mu.Lock()
+	until := noDeadline
+	if len(c.streams) == 0 {
+		limit := c.srv.cfg.Phases[stream.PhaseIdle]
+		until = c.idleSince.Add(max(limit.Ceiling, limit.Idle))
+	}
+	c.out.mu.Unlock()
+	c.guard.EnterUntil(uint8(stream.PhaseIdle), c.ctx, until)
+	return until.IsZero() || time.Now().Before(until)
 }
 
 func (c *serverConn) enter(p stream.Phase) {
@@ -331,7 +350,7 @@ func (c *serverConn) readBroken(err error) (bad *failure, again bool) {
 	}
 	_ = c.nc.SetReadDeadline(noDeadline)
 	c.out.mu.Lock()
-	over, busy, idle, dead := c.over(), len(c.streams) > 0, c.idleSince, c.out.over != nil
+	over, dead := c.over(), c.out.over != nil
 	c.out.mu.Unlock()
 	switch {
 	case dead:
@@ -342,13 +361,7 @@ func (c *serverConn) readBroken(err error) (bad *failure, again bool) {
 	case v == watchdog.None: // a poke that came too early
 		return nil, true
 	case stream.Phase(phase) == stream.PhaseIdle:
-		limit := c.srv.cfg.Phases[stream.PhaseIdle]
-		until := idle.Add(max(limit.Ceiling, limit.Idle))
-		if busy || time.Now().Before(until) {
-			if busy {
-				until = noDeadline
-			}
-			c.guard.EnterUntil(uint8(stream.PhaseIdle), c.ctx, until)
+		if c.enterIdle() {
 			return nil, true
 		}
 		return broken(codeNo, "idle"), false

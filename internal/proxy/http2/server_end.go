@@ -75,7 +75,11 @@ func (c *serverConn) goAway(bad *failure) {
 	if c.stage != leaving || bad.code != codeNo {
 		c.srv.Stats.GoAways[bad.code].Add(1)
 		c.out.begin()
-		c.out.buf = appendGoAway(c.out.buf, c.last, bad.code, bad.reason)
+		last := c.last
+		if c.stage == leaving {
+			last = c.final // it never grows (RFC 9113 section 6.8)
+		}
+		c.out.buf = appendGoAway(c.out.buf, last, bad.code, bad.reason)
 	}
 	if bad.code != codeNo {
 		kind := stream.RequestMalformed

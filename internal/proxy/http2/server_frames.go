@@ -209,14 +209,15 @@ func (c *serverConn) takeData(f *frame) *failure {
 	if fault := c.srv.cfg.Limits.body(&requestSide, s.received); fault != nil {
 		s.inbox.fail(fault)
 	}
-	unread := f.size - len(f.body)
-	if len(f.body) > 0 && !s.inbox.put(f.body) {
-		unread = f.size
-	}
+	kept := len(f.body) == 0 || s.inbox.put(f.body)
 	if end {
 		c.recvEnd(s)
 	}
-	c.giveBack(s, unread)
+	if kept { // padding is nobody's to read
+		c.giveBack(s, f.size-len(f.body))
+	} else { // the window of the stream stays shut: nobody reads on
+		c.giveBack(nil, f.size)
+	}
 	return nil
 }
 

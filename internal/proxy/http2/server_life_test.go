@@ -222,7 +222,7 @@ func servePipe(t *testing.T, s *Server) net.Conn {
 // TestPhases stalls a connection in each phase that this codec has: with
 // nothing, then with a byte now and then. None of them holds it for longer.
 func TestPhases(t *testing.T) {
-	full := func(c *rawClient) []byte {
+	full := func() []byte {
 		var b bytes.Buffer
 		fr := xhttp2.NewFramer(&b, nil)
 		b.WriteString(preface)
@@ -246,10 +246,10 @@ func TestPhases(t *testing.T) {
 	}{
 		{"preface", stream.PhasePreface, nil, []byte(preface), 0},
 		{"settings", stream.PhasePreface, []byte(preface), make([]byte, 9), 0},
-		{"idle", stream.PhaseIdle, full(nil), nil, 0},
-		{"head", stream.PhaseHead, append(full(nil), request(true)[:12]...), bytes.Repeat([]byte{0}, 20), 0},
-		{"continuation", stream.PhaseHead, append(full(nil), rawHeaders(request(true))...), nil, stream.HeadTimeout},
-		{"body", stream.PhaseBody, append(full(nil), request(false)...), nil, stream.BodyTimeout},
+		{"idle", stream.PhaseIdle, full(), appendPing(nil, 0, make([]byte, 8)), 0},
+		{"head", stream.PhaseHead, append(full(), request(true)[:12]...), bytes.Repeat([]byte{0}, 20), 0},
+		{"continuation", stream.PhaseHead, append(full(), rawHeaders(request(true))...), nil, stream.HeadTimeout},
+		{"body", stream.PhaseBody, append(full(), request(false)...), nil, stream.BodyTimeout},
 	} {
 		for _, drip := range []bool{false, true} {
 			if drip && test.drip == nil {
