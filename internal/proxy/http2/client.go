@@ -227,7 +227,7 @@ func (c *Client) Retire() {
 // bye ends a connection that has nothing to do any more.
 func (c *Client) bye() {
 	c.out.mu.Lock()
-	if c.out.over == nil {
+	if c.out.over == nil && !c.gone {
 		c.out.begin()
 		c.out.buf = appendGoAway(c.out.buf, 0, codeNo, "")
 	}

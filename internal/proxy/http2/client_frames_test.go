@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -610,4 +611,28 @@ func TestClientNotHTTP2(t *testing.T) {
 	c, _ := newSilentUpstream(t, u)
 	expectFault(t, c.Ready(t.Context(), time.Now().Add(20*time.Millisecond)), stream.ConnectTimeout, stream.RetryUnsent)
 	<-c.Done()
+}
+
+// Requests that wait behind another write when the connection ends have not
+// been seen by anybody.
+func TestClientUnsent(t *testing.T) {
+	u := newClientSetup(t)
+	c, up := newFakeUpstream(t, u)
+	sent := ask(t, c, t.Context(), clientRequest("GET", "/", nil, 0))
+	up.expect(http2.FrameHeaders)
+	c.out.mu.Lock()
+	c.out.writing = true // somebody writes, and does not get on
+	c.out.mu.Unlock()
+	first := ask(t, c, t.Context(), clientRequest("POST", "/", stream.BytesBody([]byte("x")), 1))
+	second := ask(t, c, t.Context(), clientRequest("POST", "/", nil, 0))
+	for streamsOf(c) < 3 {
+		runtime.Gosched()
+	}
+	up.nc.Close()
+	a := <-sent
+	expectFault(t, a.err, stream.UpstreamClosed, stream.RetryIdempotent)
+	for _, got := range []<-chan answered{first, second} {
+		a := <-got
+		expectFault(t, a.err, stream.UpstreamClosed, stream.RetryUnsent)
+	}
 }

@@ -19,13 +19,14 @@ type clientStream struct {
 	wake  chan struct{} // something changed before the final head: one message at most
 
 	// Under out.mu.
-	send    sender
-	recv    recvWindow
-	code    errCode // of the reset with which we end it
-	sentEnd bool    // END_STREAM left
-	gotEnd  bool    // END_STREAM came
-	reset   bool    // RST_STREAM came
-	orphan  bool    // the exchange is over, the goroutine that reads hands the object on
+	send     sender
+	recv     recvWindow
+	code     errCode // of the reset with which we end it
+	sentEnd  bool    // END_STREAM left
+	trailing bool    // with a trailer section
+	gotEnd   bool    // END_STREAM came
+	reset    bool    // RST_STREAM came
+	orphan   bool    // the exchange is over, the goroutine that reads hands the object on
 
 	// Of the goroutine that reads, until headHere. Under in.mu from there on.
 	meter     meter
@@ -96,7 +97,7 @@ func (s *clientStream) renew() {
 	default:
 	}
 	s.meter = meter{side: &responseSide, limits: &s.c.cfg.Limits}
-	s.code, s.sentEnd, s.gotEnd, s.reset = codeCancel, false, false, false
+	s.code, s.sentEnd, s.trailing, s.gotEnd, s.reset = codeCancel, false, false, false, false
 	s.status, s.length, s.announced = 0, -1, ""
 	s.left, s.heads, s.headDone, s.broken = -1, 0, false, false
 	s.opened, s.budget = false, 0

@@ -210,7 +210,7 @@ func (u *clientUpload) sendTrailer(trailer *stream.Header) *stream.Fault {
 		return f
 	}
 	o.begin()
-	s.sentEnd = true
+	s.sentEnd, s.trailing = true, true
 	o.buf = append(o.buf, endHeaders(head, 0, s.send.id, flagEndStream, o.peer.maxFrame)...)
 	o.mu.Unlock()
 	s.c.flush()
