@@ -76,11 +76,9 @@ func (w *watched) Close() error { w.closed = true; return w.Body.Close() }
 type slowBody struct {
 	pieces []string
 	err    error
-	wait   time.Duration
 }
 
 func (b *slowBody) Read(p []byte) (int, error) {
-	time.Sleep(b.wait)
 	if len(b.pieces) == 0 {
 		return 0, b.err
 	}
