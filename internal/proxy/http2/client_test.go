@@ -1,10 +1,12 @@
 package http2
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +118,48 @@ func TestClientNetHTTP(t *testing.T) {
 	if c.places.Load() != 0 || u.ended.Load() != 33 || streamsOf(c) != 0 {
 		t.Errorf("%d places, %d ended, %d streams", c.places.Load(), u.ended.Load(), streamsOf(c))
 	}
+}
+
+// Under TLS the bytes come by the record, and the descriptor is not ours.
+func TestClientTLS(t *testing.T) {
+	u := newClientSetup(t)
+	u.cfg.Scheme = "https"
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Proto", r.Proto)
+		io.Copy(w, r.Body)
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	nc, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := u.connect(t, nc)
+	if err := c.Ready(t.Context(), time.Now().Add(10*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := range 10 {
+		group.Go(func() {
+			want := strings.Repeat("x", i*i*10_000)
+			resp, err := do(t, c, clientRequest("POST", "/", stream.BytesBody([]byte(want)), int64(len(want))))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if proto, _ := resp.Header.Get("x-proto"); proto != "HTTP/2.0" {
+				t.Error(proto)
+			}
+			if got := readAll(t, resp); got != want {
+				t.Errorf("%d bytes came back of %d", len(got), len(want))
+			}
+		})
+	}
+	group.Wait()
+	c.Close()
+	<-c.Done()
 }
 
 // Many at once, over one connection.
