@@ -226,6 +226,11 @@ func (c *Client) Retire() {
 
 // bye ends a connection that has nothing to do any more.
 func (c *Client) bye() {
+	c.leaveWith(&stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryUnsent, Cause: errRetired})
+}
+
+// leaveWith tells the upstream that we go, and goes, for the reason f.
+func (c *Client) leaveWith(f *stream.Fault) {
 	c.out.mu.Lock()
 	if c.out.over == nil && !c.gone {
 		c.out.begin()
@@ -233,14 +238,19 @@ func (c *Client) bye() {
 	}
 	c.out.mu.Unlock()
 	c.cfg.Go(func() {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(lastWriteTime))
 		c.flush()
-		c.end(&stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryUnsent, Cause: errRetired})
+		c.end(f)
 	})
 }
 
 // Close ends the connection and what is under way on it.
 func (c *Client) Close() error {
-	c.end(&stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryIdempotent, Cause: errClosed})
+	select {
+	case <-c.done:
+	default:
+		c.leaveWith(&stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryIdempotent, Cause: errClosed})
+	}
 	return nil
 }
 

@@ -636,3 +636,28 @@ func TestClientUnsent(t *testing.T) {
 		expectFault(t, a.err, stream.UpstreamClosed, stream.RetryUnsent)
 	}
 }
+
+// An upstream hears that a connection goes.
+func TestClientFarewell(t *testing.T) {
+	for _, leave := range []func(c *Client){func(c *Client) { c.Close() }, (*Client).Retire} {
+		u := newClientSetup(t)
+		c, up := newFakeUpstream(t, u)
+		leave(c)
+		if f := up.expect(http2.FrameGoAway); f.code != http2.ErrCodeNo {
+			t.Errorf("GOAWAY %v", f.code)
+		}
+		<-c.Done()
+	}
+}
+
+// Close ends what is under way.
+func TestClientClose(t *testing.T) {
+	u := newClientSetup(t)
+	c, up := newFakeUpstream(t, u)
+	got := ask(t, c, t.Context(), clientRequest("GET", "/", nil, 0))
+	up.expect(http2.FrameHeaders)
+	c.Close()
+	a := <-got
+	expectFault(t, a.err, stream.UpstreamClosed, stream.RetryIdempotent)
+	<-c.Done()
+}
