@@ -141,7 +141,7 @@ func (c *Client) frame(dst []byte) ([]byte, *stream.Fault) {
 		return frame, nil
 	case f != nil:
 		return nil, f
-	case err == errTooLarge || err == errNumber:
+	case errors.Is(err, errTooLarge) || errors.Is(err, errNumber):
 		return nil, &stream.Fault{Kind: stream.BodyTooLarge, Limit: "framing.max", Cause: err}
 	}
 	return nil, &stream.Fault{Kind: stream.RequestMalformed, Cause: err}
@@ -183,7 +183,7 @@ func (c *Client) receive() ([]byte, *stream.Fault) {
 	for begun := false; ; {
 		content, ok, err := c.in.next()
 		switch {
-		case err == errTooLarge:
+		case errors.Is(err, errTooLarge):
 			return nil, &stream.Fault{Kind: stream.ResponseTooLarge, Limit: "framing.max", Cause: err}
 		case err != nil:
 			return nil, &stream.Fault{Kind: stream.ResponseMalformed, Cause: err}

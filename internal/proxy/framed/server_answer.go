@@ -91,7 +91,7 @@ func (c *serverConn) content(dst []byte, resp *stream.Response) ([]byte, *stream
 		return frame, nil
 	case f != nil:
 		return nil, f
-	case err == errDelimiter:
+	case errors.Is(err, errDelimiter):
 		return nil, &stream.Fault{Kind: stream.ResponseMalformed, Cause: err}
 	}
 	return nil, &stream.Fault{Kind: stream.ResponseTooLarge, Limit: "framing.max", Cause: err}

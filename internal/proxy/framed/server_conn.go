@@ -179,7 +179,7 @@ func (c *serverConn) next() bool {
 }
 
 func malformed(err error) *stream.Fault {
-	if err == errTooLarge {
+	if errors.Is(err, errTooLarge) {
 		return &stream.Fault{Kind: stream.BodyTooLarge, Limit: "framing.max", Cause: err}
 	}
 	return &stream.Fault{Kind: stream.RequestMalformed, Cause: err}

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"context"
 	"io"
 	"time"
 
@@ -19,7 +20,7 @@ func (c *serverConn) tunnel(d stream.Duplex) bool {
 	if limits.Max > 0 {
 		end = time.Now().Add(limits.Max)
 	}
-	c.guard.EnterIdle(uint8(stream.PhaseTunnel), nil, end, limits.Idle)
+	c.guard.EnterIdle(uint8(stream.PhaseTunnel), context.Background(), end, limits.Idle)
 
 	// One direction that fails ends the other; the first reason is the reason.
 	reasons := make(chan error, 2)
