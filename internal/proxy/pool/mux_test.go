@@ -345,7 +345,7 @@ func TestMuxDialFails(t *testing.T) {
 			t.Errorf("%d dials, %d failed, %d connections", f.dials.Load(), f.group.Stats.DialFailed.Load(), f.load.Connections())
 		}
 		f.err, f.places = nil, 0
-		if _, err := f.attempt(t.Context(), request()); stream.AsFault(err).Kind != stream.ConnectFailed || f.load.Connections() != 0 || !f.conns[0].over() {
+		if _, err := f.attempt(t.Context(), request()); stream.AsFault(err).Kind != stream.ConnectFailed || f.load.Connections() != 0 || !f.conns[0].over() || f.dials.Load() != 3 {
 			t.Errorf("a connection without a place: %v, %d left", err, f.load.Connections())
 		}
 		f.atRest(t)

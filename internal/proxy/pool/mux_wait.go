@@ -110,8 +110,18 @@ func (m *Mux) lead(ctx context.Context, deadline time.Time) (c *carrier, err err
 		own := ctx.Err() != nil || !deadline.IsZero() && !time.Now().Before(deadline)
 		m.dialed(err, own)
 	}()
-	c, err = m.open(ctx, deadline)
+	if c, err = m.open(ctx, deadline); isClosedToUs(err) && ctx.Err() == nil {
+		c, err = m.open(ctx, deadline)
+	}
 	return c, err
+}
+
+// isClosedToUs tells whether a new connection had no place: its endpoint was
+// most likely about to stop when it took it, and another connection gets to
+// the one that takes over.
+func isClosedToUs(err error) bool {
+	f, ok := err.(*stream.Fault)
+	return ok && f.Cause == errNoStreams
 }
 
 // dialed ends the turn of whoever opened a connection: with success (err is
