@@ -2,6 +2,7 @@ package framed
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -95,7 +96,7 @@ func TestFramesRefused(t *testing.T) {
 		{"nothing at all", lengths(1, "big", true, 3), "\x00", errShort},
 	} {
 		f := mustFraming(t, c.framing)
-		if content, size, err := f.find([]byte(c.bytes), 0); err != c.want || size != 0 || content != nil {
+		if content, size, err := f.find([]byte(c.bytes), 0); !errors.Is(err, c.want) || size != 0 || content != nil {
 			t.Errorf("%s: %q, size %d, %v", c.name, content, size, err)
 		}
 	}
@@ -115,7 +116,7 @@ func TestFramesRefused(t *testing.T) {
 		{"2 bytes", lengths(2, "little", false, 1<<20), strings.Repeat("a", 1<<16), errNumber},
 	} {
 		f := mustFraming(t, c.framing)
-		if frame, err := f.seal(append(f.open(nil), c.content...)); err != c.want || frame != nil {
+		if frame, err := f.seal(append(f.open(nil), c.content...)); !errors.Is(err, c.want) || frame != nil {
 			t.Errorf("%s: %.40q, %v", c.name, frame, err)
 		}
 	}
@@ -157,7 +158,7 @@ func FuzzFind(f *testing.F) {
 			fr := mustFraming(t, all[i])
 			whole, err := frames(&fr, input, len(input)+1)
 			pieces, err2 := frames(&fr, input, int(piece)+1)
-			if err != err2 || !equal(whole, pieces) {
+			if !errors.Is(err, err2) || !equal(whole, pieces) {
 				t.Fatalf("%+v: at once %q, %v; in pieces %q, %v", all[i], whole, err, pieces, err2)
 			}
 			at := 0

@@ -78,7 +78,7 @@ func (r *Router) check(entry *Entry, req *stream.Request) *stream.Fault {
 			return fault
 		}
 	}
-	if req.Early && !(entry.early && harmlessTwice(req)) {
+	if req.Early && (!entry.early || !harmlessTwice(req)) {
 		r.stats.TooEarly.Add(1)
 		return &stream.Fault{Kind: stream.TooEarly}
 	}
