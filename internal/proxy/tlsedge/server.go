@@ -82,7 +82,7 @@ func (s *Server) Update(cfg Config) error {
 		return nil
 	}
 	if cap(st.slots) == cap(old.slots) {
-		st.slots = old.slots // the handshakes under way keep counting
+		st.slots, st.quicSlots = old.slots, old.quicSlots // the handshakes under way keep counting
 	}
 	s.state.Store(st)
 	s.Stats.Updates.Add(1)

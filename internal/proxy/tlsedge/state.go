@@ -24,7 +24,9 @@ type state struct {
 	trust  [32]byte // of what decides whom to trust: ticket keys are bound to it
 	limits []watchdog.Limit
 	slots  chan struct{} // of max_handshakes; nil: no limit
-	leaves []*x509.Certificate
+	// quicSlots are those of QUIC.
+	quicSlots chan struct{}
+	leaves    []*x509.Certificate
 
 	exact    map[string]*group // by name
 	wildcard map[string]*group // by what follows "*."
@@ -72,6 +74,7 @@ func (s *Server) compile(cfg Config) (*state, error) {
 	st.limits = guardLimits(limit)
 	if cfg.Spec.MaxHandshakes > 0 {
 		st.slots = make(chan struct{}, cfg.Spec.MaxHandshakes)
+		st.quicSlots = make(chan struct{}, cfg.Spec.MaxHandshakes)
 	}
 	st.group(certs, namesOf(certs, cfg.Material.Certificates), base)
 	if err := st.setFallback(cfg.Spec.UnknownName, certs, base); err != nil {

@@ -22,6 +22,7 @@ type group struct {
 	certs   [32]byte // hash of its certificates
 	epoch   atomic.Int64
 	renewal sync.Mutex // one renewal of the keys at a time
+	quic    *group     // the same for QUIC
 }
 
 func newGroup(certs []tls.Certificate, members []int, base *tls.Config) *group {
@@ -33,6 +34,7 @@ func newGroup(certs []tls.Certificate, members []int, base *tls.Config) *group {
 	}
 	g.certs = hashParts(leaves...)
 	g.epoch.Store(-1)
+	g.quic = g.forQUIC()
 	return g
 }
 
