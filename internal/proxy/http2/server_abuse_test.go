@@ -99,6 +99,7 @@ func TestFloods(t *testing.T) {
 			}), func(cfg *ServerConfig) { cfg.MaxStreams = limit })
 			c := e.dial()
 			c.t = t
+			c.check(c.fr.WriteSettingsAck())
 			for i := range test.frames {
 				test.send(c, i)
 			}

@@ -48,6 +48,7 @@ type serverConn struct {
 	now     time.Time // of the last read
 	abuse   abuse
 	greeted bool // the preface and SETTINGS of the client are here
+	acked   bool // the client has our SETTINGS
 	phase   stream.Phase
 	// What the frames since the last read were for: a PING is no sign of life.
 	progress, useful bool
@@ -107,8 +108,8 @@ func (c *serverConn) init(parent context.Context) {
 	c.greet()
 }
 
-// greet says what we take. It leaves with the first thing that we answer: a
-// client with prior knowledge does not wait for it.
+// greet says what we take. It leaves before anything is read (dispatch): a
+// client goes by guesses until it has it.
 func (c *serverConn) greet() {
 	cfg := &c.srv.cfg
 	c.out.begin()
@@ -130,6 +131,7 @@ func (c *serverConn) poke() { _ = c.nc.SetReadDeadline(longAgo) }
 func (c *serverConn) serve() {
 	defer c.finish()
 	defer c.contain()
+	c.dispatch()
 	bad, ok := c.readPreface()
 	for ok && bad == nil {
 		var err error

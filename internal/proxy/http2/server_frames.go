@@ -51,6 +51,7 @@ func (c *serverConn) handle(f *frame) *failure {
 // onSettings applies and acknowledges SETTINGS.
 func (c *serverConn) onSettings(f *frame) *failure {
 	if f.has(flagAck) {
+		c.acked = true
 		return nil
 	}
 	c.out.mu.Lock()

@@ -216,6 +216,19 @@ func (c *rawClient) next() (xhttp2.Frame, error) {
 	}
 }
 
+// roundTrip waits until the server has handled all that was sent.
+func (c *rawClient) roundTrip() {
+	c.t.Helper()
+	c.check(c.fr.WritePing(false, [8]byte{7}))
+	for {
+		f, err := c.fr.ReadFrame()
+		c.check(err)
+		if p, ok := f.(*xhttp2.PingFrame); ok && p.IsAck() {
+			return
+		}
+	}
+}
+
 // answer is a response as a client saw it.
 type answer struct {
 	status  string

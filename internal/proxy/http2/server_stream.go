@@ -62,7 +62,11 @@ func (c *serverConn) newStream(id uint32, block []byte) *failure {
 		c.out.mu.Lock()
 		c.reset(id, codeRefusedStream)
 		c.out.mu.Unlock()
-		return c.score(pointsRefused, "streams beyond SETTINGS_MAX_CONCURRENT_STREAMS")
+		points := pointsRefused
+		if !c.acked { // it may not know the limit yet, and sends the request again
+			points = pointsFrame
+		}
+		return c.score(points, "streams beyond SETTINGS_MAX_CONCURRENT_STREAMS")
 	}
 	s := serverStreams.Get().(*serverStream)
 	s.begin(c, c.now)

@@ -404,6 +404,7 @@ func TestResetCancels(t *testing.T) {
 		t.Errorf("exchange %+v", ex)
 	}
 	c.headers(3, true, getHead...)
+	c.roundTrip()
 	c.nc.Close()
 	if ex := e.exchange(1); ex.Fault == nil || ex.Fault.Kind != stream.ClientGone {
 		t.Errorf("exchange %+v", ex)
@@ -487,6 +488,30 @@ func TestStreamsBeyondTheLimit(t *testing.T) {
 	}
 	if n := e.Stats.RefusedStreams.Load(); n != 1 {
 		t.Errorf("%d refused streams counted", n)
+	}
+}
+
+// A client that keeps to the limit exactly is never refused: a stream counts no
+// more when its end is on its way.
+func TestStreamsAtTheLimit(t *testing.T) {
+	e := newEdge(t, echo, func(cfg *ServerConfig) { cfg.MaxStreams = 4 })
+	c := e.dial()
+	id := uint32(1)
+	for ; id < 9; id += 2 {
+		c.headers(id, true, getHead...)
+	}
+	for range 1000 {
+		f, err := c.next()
+		c.check(err)
+		switch f := f.(type) {
+		case *xhttp2.DataFrame:
+			if f.StreamEnded() {
+				c.headers(id, true, getHead...)
+				id += 2
+			}
+		case *xhttp2.RSTStreamFrame:
+			t.Fatalf("stream %d is refused: %v", f.StreamID, f.ErrCode)
+		}
 	}
 }
 
