@@ -17,7 +17,8 @@ func (f *frame) has(flag uint8) bool { return f.flags&flag != 0 }
 
 // frameReader cuts the bytes of a connection into frames, in place: the Framer
 // of golang.org/x/net/http2 reads each header and each payload by itself and
-// makes an object of it (docs/design/0004 has the figures).
+// makes an object of it, which takes seven times as long and an allocation per
+// frame (BenchmarkFrames).
 //
 //	for {
 //		f, ok, bad := r.next()

@@ -299,8 +299,12 @@ func TestExpectContinue(t *testing.T) {
 // A body that nobody reads opens no window; read, it opens both.
 func TestReceiveWindow(t *testing.T) {
 	read := make(chan struct{})
-	e := newEdge(t, serviceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
-		<-read
+	e := newEdge(t, serviceFunc(func(ctx context.Context, req *stream.Request) (*stream.Response, error) {
+		select {
+		case <-read:
+		case <-ctx.Done():
+			return nil, &stream.Fault{Kind: stream.ClientGone}
+		}
 		n, err := io.Copy(io.Discard, req.Body)
 		if err != nil {
 			return nil, err
@@ -330,7 +334,7 @@ func TestReceiveWindow(t *testing.T) {
 			ponged = f.IsAck()
 		}
 	}
-	close(read)
+	read <- struct{}{} // this one, and not the next
 	window := map[uint32]int{}
 	for window[0] < left || window[1] < left {
 		f, err := c.fr.ReadFrame()
