@@ -1,0 +1,229 @@
+package http3
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	quichttp3 "github.com/quic-go/quic-go/http3"
+	"github.com/weirproxy/weir/stream"
+)
+
+// echo answers with what came.
+func echo(_ context.Context, req *stream.Request) (*stream.Response, error) {
+	var in bytes.Buffer
+	_, err := io.Copy(&in, req.Body)
+	if err != nil {
+		req.Body.Close()
+		return nil, err
+	}
+	resp := &stream.Response{Status: 200, Length: int64(in.Len()), Body: stream.BytesBody(in.Bytes())}
+	resp.Header.Add("X-Method", req.Method)
+	resp.Header.Add("X-Path", req.Target.RequestURI())
+	if cookie, ok := req.Header.GetID(stream.Cookie); ok {
+		resp.Header.Add("X-Cookie", cookie)
+	}
+	if trailer := req.Body.Trailer(); trailer != nil {
+		v, _ := trailer.Get("x-sum")
+		resp.Header.Add("X-Trailer", v)
+	}
+	req.Body.Close()
+	return resp, nil
+}
+
+func httpClient(t *testing.T, ts *testServer) (*http.Client, *quichttp3.Transport) {
+	tr := &quichttp3.Transport{TLSClientConfig: ts.client}
+	t.Cleanup(func() { tr.Close() })
+	return &http.Client{Transport: tr, Timeout: 10 * time.Second}, tr
+}
+
+func url(ts *testServer, path string) string { return "https://" + ts.addr.String() + path }
+
+func TestServerWithQuicGoClient(t *testing.T) {
+	ts := serve(t, echo, nil)
+	client, _ := httpClient(t, ts)
+	big := strings.Repeat("0123456789abcdef", 256<<10/16*8)
+	for _, test := range []struct{ method, body string }{
+		{"GET", ""}, {"POST", "hello"}, {"PUT", big}, {"HEAD", ""}, {"DELETE", ""},
+	} {
+		t.Run(test.method, func(t *testing.T) {
+			var body io.Reader
+			if test.body != "" {
+				body = strings.NewReader(test.body)
+			}
+			req, _ := http.NewRequest(test.method, url(ts, "/a/../b?q=1"), body)
+			req.Header.Set("Cookie", "a=1; b=2")
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			got, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != test.body || resp.StatusCode != 200 {
+				t.Errorf("status %d, %d bytes; want 200, %d", resp.StatusCode, len(got), len(test.body))
+			}
+			if resp.Header.Get("X-Method") != test.method || resp.Header.Get("X-Path") != "/b?q=1" || resp.Header.Get("Date") == "" {
+				t.Errorf("header %v", resp.Header)
+			}
+			if resp.Header.Get("X-Cookie") != "a=1; b=2" {
+				t.Errorf("cookie %q", resp.Header.Get("X-Cookie"))
+			}
+		})
+	}
+}
+
+func TestRequestTrailer(t *testing.T) {
+	ts := serve(t, echo, nil)
+	client, _ := httpClient(t, ts)
+	req, _ := http.NewRequest("POST", url(ts, "/"), io.NopCloser(strings.NewReader("x")))
+	req.Trailer = http.Header{"X-Sum": {"42"}, "X-Forwarded-For": {"1.2.3.4"}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.Header.Get("X-Trailer") != "42" {
+		t.Errorf("trailer %q", resp.Header.Get("X-Trailer"))
+	}
+}
+
+// upstream is quic-go's server.
+func upstream(t *testing.T, handler http.HandlerFunc) (*Client, *atomic.Int64) {
+	serverTLS, clientTLS := identity(t)
+	pc := udp(t)
+	srv := &quichttp3.Server{Handler: handler, TLSConfig: serverTLS}
+	over := make(chan struct{})
+	go func() { defer close(over); srv.Serve(pc) }()
+	t.Cleanup(func() { srv.Close(); <-over; pc.Close() })
+	ended := new(atomic.Int64)
+	addr := pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	return dial(t, netip.AddrPortFrom(addr.Addr(), addr.Port()), clientTLS, func() { ended.Add(1) }), ended
+}
+
+func TestClientWithQuicGoServer(t *testing.T) {
+	c, ended := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</a>")
+		w.WriteHeader(103)
+		w.Header().Set("Trailer", "X-Sum")
+		w.Header().Set("X-Path", r.URL.RequestURI())
+		n, _ := io.Copy(w, r.Body)
+		_ = n
+		w.Header().Set("X-Sum", "42")
+	})
+	big := bytes.Repeat([]byte("weir"), 1<<20)
+	for i, body := range [][]byte{nil, []byte("small"), big} {
+		req := request("POST", "/x?y")
+		if body != nil {
+			req.Body, req.Length = stream.BytesBody(body), int64(len(body))
+		}
+		interims := 0
+		req.Interim = func(status int, _ *stream.Header) error { interims++; return nil }
+		resp, err := ask(t, c, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, body) || resp.Status != 200 || interims != 1 {
+			t.Errorf("%d: status %d, %d bytes, %d interim responses", i, resp.Status, len(got), interims)
+		}
+		if v, _ := resp.Header.Get("x-path"); v != "/x?y" {
+			t.Errorf("path %q", v)
+		}
+		if tr := resp.Body.Trailer(); tr == nil {
+			t.Error("no trailer")
+		} else if v, _ := tr.Get("x-sum"); v != "42" {
+			t.Errorf("trailer %q", v)
+		}
+		resp.Body.Close()
+		resp.Body.Close()
+		if ended.Load() != int64(i+1) || req.Exchange.UpstreamEnd.IsZero() {
+			t.Errorf("ended %d times", ended.Load())
+		}
+	}
+}
+
+func TestClientStopsReading(t *testing.T) {
+	gone := make(chan struct{})
+	c, _ := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		p := make([]byte, 64<<10)
+		for {
+			if _, err := w.Write(p); err != nil {
+				close(gone)
+				return
+			}
+		}
+	})
+	resp, err := ask(t, c, request("GET", "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	<-gone
+}
+
+// Both halves of ours, one behind the other, carry a tunnel that closes by halves.
+func TestExtendedConnectThroughBothHalves(t *testing.T) {
+	ts := serve(t, func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+		if req.Method != "GET" || req.Upgrade != "websocket" {
+			return text(400, req.Method+" "+req.Upgrade), nil
+		}
+		a, b := net.Pipe()
+		go func() { io.Copy(b, b) }()
+		return &stream.Response{Status: 101, Length: -1, Body: &pipe{a, b}}, nil
+	}, nil)
+	c := dial(t, ts.addr, ts.client, nil)
+	req := request("GET", "/chat")
+	req.Upgrade = "websocket"
+	resp, err := ask(t, c, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	d, ok := resp.Body.(stream.Duplex)
+	if resp.Status != 101 || !ok {
+		t.Fatalf("status %d, duplex %v", resp.Status, ok)
+	}
+	for range 3 {
+		if _, err := d.Write([]byte("ping")); err != nil {
+			t.Fatal(err)
+		}
+		var got [4]byte
+		if _, err := io.ReadFull(d, got[:]); err != nil || string(got[:]) != "ping" {
+			t.Fatal(err, string(got[:]))
+		}
+	}
+	if err := d.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := d.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Fatalf("read %d, %v; want the end", n, err)
+	}
+}
+
+// pipe is a Duplex whose other end is b.
+type pipe struct{ a, b net.Conn }
+
+func (p *pipe) Read(b []byte) (int, error) {
+	n, err := p.a.Read(b)
+	if err != nil {
+		err = io.EOF
+	}
+	return n, err
+}
+func (p *pipe) Write(b []byte) (int, error) { return p.a.Write(b) }
+func (p *pipe) CloseWrite() error           { return p.b.Close() }
+func (p *pipe) Close() error                { p.b.Close(); return p.a.Close() }
+func (p *pipe) Trailer() *stream.Header     { return nil }
