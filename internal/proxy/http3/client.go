@@ -165,7 +165,7 @@ func (c *Client) finish(x *exchange) {
 // closeIfIdle ends a connection that is to go once nothing is under way. mu is held.
 func (c *Client) closeIfIdle() {
 	if c.leaving && len(c.exchanges)+len(c.reserved) == 0 {
-		go c.conn.CloseWithError(codeNoError, "") // it waits for the connection, whose goroutine may wait for mu
+		c.d.cfg.Go(func() { c.conn.CloseWithError(codeNoError, "") }) // it waits for the connection, whose goroutine may wait for mu
 	}
 }
 

@@ -265,7 +265,7 @@ func (c *serverConn) expire(phase uint8, _ watchdog.Verdict) {
 	if stream.Phase(phase) == stream.PhasePreface {
 		code, reason = codeMissingSettings, "no SETTINGS in time"
 	}
-	go c.conn.CloseWithError(code, reason) // it waits for the connection, which the dog must not
+	c.cfg.Go(func() { c.conn.CloseWithError(code, reason) }) // it waits for the connection, which the dog must not
 }
 
 // goAwayTurn is the time between the two steps of a drain: in it the client
