@@ -3,12 +3,18 @@ package all
 
 import (
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/filters/compress"
+	"github.com/weirproxy/weir/filters/grpcweb"
 	"github.com/weirproxy/weir/filters/headers"
+	"github.com/weirproxy/weir/filters/transcode"
 )
 
 // Definitions are the filters, by name.
 func Definitions() []filter.Definition {
 	return []filter.Definition{
+		compress.Definition(),
+		grpcweb.Definition(),
 		headers.Definition(),
+		transcode.Definition(),
 	}
 }

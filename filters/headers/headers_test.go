@@ -156,7 +156,7 @@ func TestReadme(t *testing.T) {
 	}
 	used := document.Routes[0].Filters[0]
 	report := config.NewReport("filter headers", used.Settings.At, &problems)
-	settings, ok := Definition().Decode(used.Settings, report).(Settings)
+	settings, ok := Definition().Decode(used.Settings, nil, report).(Settings)
 	if !ok || len(problems) > 0 || used.Name != Definition().Name {
 		t.Fatalf("the filter %s of the example: %v", used.Name, problems)
 	}

@@ -68,12 +68,18 @@ func partOf(a, b string) bool {
 // doors names the one package through which a module comes in. Tests may
 // import any of them. golang.org/x/sys is the system itself and has no door.
 var doors = map[string]string{
-	"go.yaml.in/yaml/v3":                  "config",
-	"github.com/fsnotify/fsnotify":        "internal/control/source/file",
-	"github.com/miekg/dns":                "internal/proxy/resolve",
-	"github.com/prometheus/client_golang": "internal/proxy/record",
-	"github.com/prometheus/client_model":  "internal/proxy/record",
-	"github.com/spf13/cobra":              "internal/cli",
+	"go.yaml.in/yaml/v3":                        "config",
+	"github.com/andybalholm/brotli":             "filters/compress",
+	"github.com/fsnotify/fsnotify":              "internal/control/source/file",
+	"github.com/klauspost/compress":             "filters/compress",
+	"github.com/miekg/dns":                      "internal/proxy/resolve",
+	"github.com/prometheus/client_golang":       "internal/proxy/record",
+	"github.com/prometheus/client_model":        "internal/proxy/record",
+	"github.com/quic-go/quic-go":                "internal/proxy/http3",
+	"github.com/spf13/cobra":                    "internal/cli",
+	"golang.org/x/net":                          "internal/proxy/http2", // HPACK and the constants of frames
+	"google.golang.org/genproto/googleapis/api": "filters/transcode",
+	"google.golang.org/protobuf":                "filters/transcode",
 }
 
 func TestOneDoorPerDependency(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // a decision to be written down.
 var linked = []string{
 	"github.com/beorn7/perks", "github.com/cespare/xxhash/v2", "github.com/munnerz/goautoneg", "github.com/pandatix/go-abnf", // of client_golang
+	"github.com/andybalholm/brotli", "github.com/klauspost/compress", // filter compress: Brotli and Zstandard are not in the standard library
 	"github.com/fsnotify/fsnotify",
 	"github.com/miekg/dns", "golang.org/x/net", // x/net: of miekg/dns
 	"github.com/prometheus/client_golang", "github.com/prometheus/client_model", "github.com/prometheus/common",
@@ -19,6 +20,7 @@ var linked = []string{
 	"github.com/spf13/cobra", "github.com/spf13/pflag",
 	"go.yaml.in/yaml/v3",
 	"golang.org/x/sys",
+	"google.golang.org/genproto/googleapis/api", // filter transcode: the google.api.http annotation of methods
 }
 
 func TestSlimBinary(t *testing.T) {
