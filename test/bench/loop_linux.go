@@ -5,24 +5,27 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // load is one measurement: conns clients in a closed loop against target, and
-// the canned upstream that the proxy asks.
+// the canned upstream that the proxy asks. Without clients of its own (conns 0)
+// the loop counts what the upstream has answered.
 type load struct {
-	target      *unix.SockaddrInet4
-	upstream    *unix.SockaddrInet4
-	conns       int
-	request     []byte
-	response    []byte // what the upstream answers, head and body
-	bodyBytes   int    // of the response, to check what the client got
-	closeEach   bool   // a new connection for every request
-	warm        time.Duration
-	measure     time.Duration
-	afterWarmup func()
+	target    *unix.SockaddrInet4
+	upstream  *unix.SockaddrInet4
+	conns     int
+	request   []byte
+	response  []byte // what the upstream answers, head and body
+	closeEach bool   // a new connection for every request
+	grpc      []byte // instead of response: the message of the canned gRPC server
+	warm      time.Duration
+	measure   time.Duration
+	cpu       func() (time.Duration, error) // of the proxy so far
+	more      <-chan struct{}               // after that, serve until this is closed; nil: end
 }
 
 // outcome is what the loop saw during the measured time.
@@ -30,6 +33,7 @@ type outcome struct {
 	requests  int64
 	errors    int64
 	elapsed   time.Duration
+	cpu       time.Duration // of the proxy
 	latencies *latencies
 }
 
@@ -49,6 +53,7 @@ type peer struct {
 	out      []byte // not written yet
 	sent     time.Time
 	writable bool // EPOLLOUT is asked for
+	grpc     *grpcPeer
 }
 
 // loop is single threaded: it owns every connection.
@@ -60,26 +65,60 @@ type loop struct {
 	out      outcome
 	counting bool
 	now      time.Time
+	err      error // ends the loop
 }
 
-// run drives the load to its end.
-func run(l load) (outcome, error) {
+func sockaddr(a *net.TCPAddr) *unix.SockaddrInet4 {
+	sa := &unix.SockaddrInet4{Port: a.Port}
+	copy(sa.Addr[:], a.IP.To4())
+	return sa
+}
+
+// newLoop is a loop whose upstream listens.
+func newLoop(l load) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return outcome{}, fmt.Errorf("epoll_create: %w", err)
+		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
 	lp := &loop{load: l, ep: ep, peers: map[int]*peer{}, buf: make([]byte, 1<<18)}
 	lp.out.latencies = new(latencies)
-	defer lp.close()
 	if err := lp.listen(); err != nil {
-		return outcome{}, err
+		lp.close()
+		return nil, err
 	}
-	for range l.conns {
+	return lp, nil
+}
+
+// run drives the load to its end.
+func (lp *loop) run() (outcome, error) {
+	for range lp.conns {
 		if err := lp.dial(); err != nil {
 			return outcome{}, err
 		}
 	}
-	return lp.drive()
+	if err := lp.drive(time.Now().Add(lp.warm), nil); err != nil {
+		return outcome{}, err
+	}
+	before, err := lp.cpu()
+	if err != nil {
+		return outcome{}, err
+	}
+	start := time.Now()
+	lp.counting = true
+	if err := lp.drive(start.Add(lp.measure), nil); err != nil {
+		return outcome{}, err
+	}
+	lp.counting = false
+	lp.out.elapsed = time.Since(start)
+	after, err := lp.cpu()
+	if err != nil {
+		return outcome{}, err
+	}
+	lp.out.cpu = after - before
+	if lp.more != nil {
+		err = lp.drive(start.Add(time.Minute), lp.more)
+	}
+	return lp.out, err
 }
 
 func (lp *loop) close() {
@@ -89,30 +128,29 @@ func (lp *loop) close() {
 	_ = unix.Close(lp.ep)
 }
 
-func (lp *loop) drive() (outcome, error) {
+// drive serves until the time has come or the channel is closed.
+func (lp *loop) drive(until time.Time, closed <-chan struct{}) error {
 	events := make([]unix.EpollEvent, 512)
-	start := time.Now()
-	measureFrom := start.Add(lp.warm)
-	end := measureFrom.Add(lp.measure)
 	for {
+		select {
+		case <-closed:
+			return nil
+		default:
+		}
 		n, err := unix.EpollWait(lp.ep, events, 100)
 		if err != nil && err != unix.EINTR {
-			return outcome{}, fmt.Errorf("epoll_wait: %w", err)
+			return fmt.Errorf("epoll_wait: %w", err)
 		}
-		lp.now = time.Now()
-		if !lp.counting && lp.now.After(measureFrom) {
-			lp.counting = true
-			measureFrom = lp.now
-			lp.afterWarmup()
-		}
-		if lp.now.After(end) {
-			lp.out.elapsed = lp.now.Sub(measureFrom)
-			return lp.out, nil
+		if lp.now = time.Now(); lp.now.After(until) {
+			return nil
 		}
 		for i := range max(n, 0) {
 			if p := lp.peers[int(events[i].Fd)]; p != nil {
 				lp.handle(p, events[i].Events)
 			}
+		}
+		if lp.err != nil {
+			return lp.err
 		}
 	}
 }
@@ -179,8 +217,15 @@ func (lp *loop) accept(l *peer) {
 			return
 		}
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		if err := lp.add(&peer{fd: fd, kind: kindUpstream, left: -1}, unix.EPOLLIN); err != nil {
+		p := &peer{fd: fd, kind: kindUpstream, left: -1}
+		if err := lp.add(p, unix.EPOLLIN); err != nil {
 			_ = unix.Close(fd)
+			continue
+		}
+		if lp.grpc != nil {
+			p.grpc = &grpcPeer{preface: prefaceLength, window: defaultWindow}
+			p.out = grpcHello()
+			lp.flush(p)
 		}
 	}
 }
@@ -229,6 +274,9 @@ var (
 
 // consume advances the message that p reads; false when p is gone.
 func (lp *loop) consume(p *peer, data []byte) bool {
+	if p.grpc != nil {
+		return lp.consumeGRPC(p, data)
+	}
 	for len(data) > 0 {
 		if p.left < 0 {
 			head := data
@@ -258,6 +306,28 @@ func (lp *loop) consume(p *peer, data []byte) bool {
 		}
 	}
 	return true
+}
+
+// consumeGRPC answers all calls that were read at once with one write.
+func (lp *loop) consumeGRPC(p *peer, data []byte) bool {
+	p.grpc.out = p.grpc.out[:0]
+	if len(p.out) > 0 { // what could not be written yet
+		p.grpc.out = p.out
+	}
+	answered, err := p.grpc.consume(data, lp.grpc)
+	if err != nil {
+		lp.err = err
+	}
+	lp.served(answered)
+	p.out = p.grpc.out
+	return lp.flush(p)
+}
+
+// served counts for clients that are not the loop's.
+func (lp *loop) served(n int) {
+	if lp.counting && lp.conns == 0 {
+		lp.out.requests += int64(n)
+	}
 }
 
 // contentLength reads the length from a head; the peers measured here send
@@ -298,6 +368,7 @@ func indexFold(head, lower []byte) int {
 // complete is called when p has read a whole message.
 func (lp *loop) complete(p *peer) bool {
 	if p.kind == kindUpstream {
+		lp.served(1)
 		p.out = lp.response
 		return lp.flush(p)
 	}

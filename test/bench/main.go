@@ -34,6 +34,9 @@ func main() {
 		logTo   = flag.String("log", "", "with -reverse-proxy: the access log")
 		cert    = flag.String("cert", "", "with -reverse-proxy: certificate file")
 		key     = flag.String("key", "", "with -reverse-proxy: key file")
+		grpc    = flag.Bool("grpc", false, "with -reverse-proxy: HTTP/2 to the upstream")
+		shakes  = flag.String("handshakes", "", "be the clients of the handshake case at this address (used by bench itself)")
+		conns   = flag.Int("conns", 32, "with -handshakes: how many at once")
 	)
 	flag.StringVar(&o.weir, "weir", "bin/weir", "the weir binary to measure")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; the table shows medians")
@@ -43,7 +46,11 @@ func main() {
 	flag.IntVar(&o.loadCore, "load-core", 1, "the core of load generator and upstream")
 	flag.Parse()
 	if *reverse != "" {
-		exit(reverseProxy(*reverse, *to, *logTo, *cert, *key))
+		exit(reverseProxy(*reverse, *to, *logTo, *cert, *key, *grpc))
+		return
+	}
+	if *shakes != "" {
+		exit(handshakes(*shakes, *conns, o.time))
 		return
 	}
 	o.only, o.peers = regexp.MustCompile(*only), regexp.MustCompile(*peers)
@@ -86,16 +93,16 @@ func bench(o options) error {
 				continue
 			}
 			for _, p := range proxies(absolute(o.weir), self) {
-				if !o.peers.MatchString(p.name) {
+				if !c.has(p.name) || !o.peers.MatchString(p.name) {
 					continue
 				}
-				r, err := measure(o, c, p)
+				r, err := measure(o, c, p, self)
 				if err != nil {
 					return fmt.Errorf("case %q, %s: %w", c.name, p.name, err)
 				}
-				fmt.Fprintf(os.Stderr, "round %d  %-24s %-9s %8.0f req/s  %7.2f us CPU  %d errors\n",
-					round+1, c.name, p.name, r.perSecond, r.cpu, r.errors)
-				t.add(c.name, p.name, r)
+				fmt.Fprintf(os.Stderr, "round %d  %-37s %-9s %8.0f req/s  %7.2f us CPU  %3.0f %% of its core  %d errors\n",
+					round+1, c.name, p.name, r.perSecond, r.cpu, 100*r.busy, r.errors)
+				t.add(c, p.name, r)
 			}
 		}
 	}
@@ -116,8 +123,11 @@ func absolute(path string) string {
 	return dir + "/" + path
 }
 
+// connections is what the proxies are told to allow, unless a case needs more.
+const connections = 4096
+
 // measure runs one case against one proxy.
-func measure(o options, c benchCase, p proxy) (result, error) {
+func measure(o options, c benchCase, p proxy, self string) (result, error) {
 	upstream, err := freePort()
 	if err != nil {
 		return result{}, err
@@ -126,13 +136,13 @@ func measure(o options, c benchCase, p proxy) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	s := setup{listen: listen.String(), upstream: upstream.String(), routes: c.routes}
+	dir, err := os.MkdirTemp("", "weir-bench-case-")
+	if err != nil {
+		return result{}, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	s := setup{listen: listen.String(), upstream: upstream.String(), routes: c.routes, h2: c.streams > 0, grpc: c.grpc, tcp: c.tcp, connections: connections}
 	if c.tls {
-		dir, err := os.MkdirTemp("", "weir-bench-cert-")
-		if err != nil {
-			return result{}, err
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
 		if s.cert, s.key, err = writeCertificate(dir); err != nil {
 			return result{}, err
 		}
@@ -144,24 +154,15 @@ func measure(o options, c benchCase, p proxy) (result, error) {
 	defer r.stop()
 	pids := r.pids()
 	idle := residentBytes(pids)
-	var before time.Duration
 	l := load{
 		target: sockaddr(listen), upstream: sockaddr(upstream), conns: c.conns, request: c.request(), response: c.answer(),
-		bodyBytes: c.response, closeEach: c.close, warm: o.warm, measure: o.time,
-		afterWarmup: func() { before, err = cpuTime(pids) },
+		closeEach: c.close, warm: o.warm, measure: o.time,
+		cpu: func() (time.Duration, error) { return cpuTime(pids) },
 	}
-	drive := run
-	if c.tls {
-		drive = runTLS
+	if c.grpc {
+		l.grpc = message(c.response)
 	}
-	out, runErr := drive(l)
-	if runErr != nil {
-		return result{}, runErr
-	}
-	if err != nil {
-		return result{}, err
-	}
-	after, err := cpuTime(pids)
+	out, err := drive(l, &c, self, listen, dir)
 	if err != nil {
 		return result{}, fmt.Errorf("%w\n%s", err, r.output)
 	}
@@ -170,10 +171,47 @@ func measure(o options, c benchCase, p proxy) (result, error) {
 	}
 	return result{
 		perSecond: float64(out.requests) / out.elapsed.Seconds(),
-		cpu:       float64((after - before).Nanoseconds()) / 1e3 / float64(out.requests),
+		cpu:       float64(out.cpu.Nanoseconds()) / 1e3 / float64(out.requests),
+		busy:      float64(out.cpu) / float64(out.elapsed),
 		p50:       out.latencies.quantile(0.5), p99: out.latencies.quantile(0.99), p999: out.latencies.quantile(0.999),
 		idleRSS: idle, rss: residentBytes(pids), errors: out.errors,
 	}, nil
+}
+
+// drive runs the load with the loop's own clients, or with a program beside it.
+func drive(l load, c *benchCase, self string, target *net.TCPAddr, dir string) (outcome, error) {
+	ended := make(chan struct{})
+	if c.external() {
+		l.conns, l.more = 0, ended
+	}
+	lp, err := newLoop(l)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer lp.close()
+	if !c.external() {
+		return lp.run()
+	}
+	g, err := clientsFor(c, self, target, dir, l.warm+l.measure+time.Second)
+	if err != nil {
+		return outcome{}, err
+	}
+	var (
+		failed  int64
+		waitErr error
+	)
+	go func() {
+		failed, waitErr = g.wait()
+		close(ended)
+	}()
+	out, err := lp.run()
+	g.stop()
+	<-ended
+	if err == nil {
+		err = waitErr
+	}
+	out.errors = failed
+	return out, err
 }
 
 // freePort is a loopback address that was free a moment ago.

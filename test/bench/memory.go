@@ -51,7 +51,7 @@ func (o options) memory(p proxy) (idle, held int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	r, err := p.start(o.proxyCore, setup{listen: listen.String(), upstream: upstream.Addr().String()})
+	r, err := p.start(o.proxyCore, setup{listen: listen.String(), upstream: upstream.Addr().String(), connections: connections})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -83,4 +83,27 @@ func exchange(conn net.Conn, request []byte) error {
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
+}
+
+func serveCanned(l *net.TCPListener, response []byte) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			in := bufio.NewReader(conn)
+			for {
+				req, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, req.Body)
+				if _, err := conn.Write(response); err != nil {
+					return
+				}
+			}
+		}()
+	}
 }

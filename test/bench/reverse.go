@@ -15,8 +15,10 @@ import (
 	"time"
 )
 
-// reverseProxy is the peer that Go brings along, with an access log.
-func reverseProxy(listen, to, logTo, cert, key string) error {
+// reverseProxy is the peer that Go brings along, with an access log. Its HTTP/2
+// is that of golang.org/x/net/http2, which net/http contains; with grpc it is
+// spoken to the upstream, too.
+func reverseProxy(listen, to, logTo, cert, key string, grpc bool) error {
 	file, err := os.Create(logTo)
 	if err != nil {
 		return err
@@ -26,8 +28,13 @@ func reverseProxy(listen, to, logTo, cert, key string) error {
 		out = json.NewEncoder(bufio.NewWriterSize(file, 64<<10))
 	)
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: to})
-	proxy.Transport = &http.Transport{MaxIdleConns: 4096, MaxIdleConnsPerHost: 4096, DisableCompression: true,
+	transport := &http.Transport{MaxIdleConns: 4096, MaxIdleConnsPerHost: 4096, DisableCompression: true,
 		DialContext: (&net.Dialer{}).DialContext}
+	if grpc {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
+	proxy.Transport = transport
 	proxy.ErrorLog = log.New(os.Stderr, "", 0)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -38,10 +45,14 @@ func reverseProxy(listen, to, logTo, cert, key string) error {
 		_ = out.Encode(map[string]any{"time": start, "client": r.RemoteAddr, "method": r.Method, "host": r.Host, "uri": r.RequestURI,
 			"status": counted.status, "bytes": counted.bytes, "duration": time.Since(start).Seconds(), "agent": r.UserAgent()})
 	})
+	server := &http.Server{Addr: listen, Handler: handler, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
 	if cert != "" {
-		return http.ListenAndServeTLS(listen, cert, key, handler)
+		server.Protocols.SetHTTP2(true)
+		return server.ListenAndServeTLS(cert, key)
 	}
-	return http.ListenAndServe(listen, handler)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	return server.ListenAndServe()
 }
 
 type countedWriter struct {
