@@ -15,6 +15,7 @@ var linked = []string{
 	"github.com/andybalholm/brotli", "github.com/klauspost/compress", // filter compress: Brotli and Zstandard are not in the standard library
 	"github.com/fsnotify/fsnotify",
 	"github.com/miekg/dns", "golang.org/x/net", // x/net: of miekg/dns
+	"github.com/quic-go/quic-go", "golang.org/x/crypto", // HTTP/3; x/crypto: of quic-go
 	"github.com/prometheus/client_golang", "github.com/prometheus/client_model", "github.com/prometheus/common",
 	"github.com/prometheus/procfs", "google.golang.org/protobuf",
 	"github.com/spf13/cobra", "github.com/spf13/pflag",

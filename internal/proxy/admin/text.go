@@ -90,10 +90,10 @@ func of(n, limit int64) string {
 
 func printConnections(out *strings.Builder, list *Connections) {
 	fmt.Fprintf(out, "%d open, %d shown\n", list.Open, len(list.Shown))
-	rows := [][]string{{"ID", "LISTENER", "REMOTE", "PHASE", "AGE", "REQUESTS", "BYTES IN", "BYTES OUT", "TLS", "SERVER NAME", "IDENTITY"}}
+	rows := [][]string{{"ID", "LISTENER", "PROTOCOL", "REMOTE", "PHASE", "AGE", "REQUESTS", "BYTES IN", "BYTES OUT", "TLS", "SERVER NAME", "IDENTITY"}}
 	for _, c := range list.Shown {
 		rows = append(rows, []string{
-			fmt.Sprint(c.ID), c.Listener, c.Remote, c.Phase, time.Duration(c.Age).Round(time.Millisecond).String(), fmt.Sprint(c.Requests),
+			fmt.Sprint(c.ID), c.Listener, c.Protocol, c.Remote, c.Phase, time.Duration(c.Age).Round(time.Millisecond).String(), fmt.Sprint(c.Requests),
 			fmt.Sprint(c.BytesIn), fmt.Sprint(c.BytesOut), c.TLS, c.ServerName, c.Identity,
 		})
 	}

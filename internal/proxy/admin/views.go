@@ -98,10 +98,12 @@ type Connections struct {
 type Connection struct {
 	ID         uint64   `json:"id"`
 	Listener   string   `json:"listener"`
+	Protocol   string   `json:"protocol"` // of the codec: http1, http2, http3, tcp, udp, framed
 	Remote     string   `json:"remote"`
 	Phase      string   `json:"phase"`
 	Age        Duration `json:"age"`
 	Requests   int64    `json:"requests"`
+	Streams    int      `json:"streams,omitempty"` // under way, where there may be several
 	BytesIn    int64    `json:"bytes_in"`
 	BytesOut   int64    `json:"bytes_out"`
 	TLS        string   `json:"tls,omitempty"`         // "1.3"

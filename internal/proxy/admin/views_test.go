@@ -59,7 +59,7 @@ func (f *fake) views() Views {
 		},
 		Connections: func(max int) Connections {
 			return Connections{Open: 2, Shown: []Connection{
-				{ID: 17, Listener: "public", Remote: "203.0.113.9:5000", Phase: "idle", Age: Duration(90*time.Second + time.Nanosecond), Requests: 4, BytesIn: 10, BytesOut: 2000, TLS: "1.3", ServerName: "pay.example.com", Identity: "CN=shop"},
+				{ID: 17, Listener: "public", Protocol: "http1", Remote: "203.0.113.9:5000", Phase: "idle", Age: Duration(90*time.Second + time.Nanosecond), Requests: 4, BytesIn: 10, BytesOut: 2000, TLS: "1.3", ServerName: "pay.example.com", Identity: "CN=shop"},
 				{ID: 18, Listener: "public", Phase: "head"},
 			}}
 		},

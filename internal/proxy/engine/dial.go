@@ -4,52 +4,69 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
-	"github.com/weirproxy/weir/internal/proxy/http1"
-	"github.com/weirproxy/weir/internal/proxy/pool"
+	"github.com/weirproxy/weir/internal/proxyproto"
 	"github.com/weirproxy/weir/stream"
 )
 
-// dialer opens connections to ep: the socket, TLS where the cluster has it,
-// and the client half of the codec.
-func (u *upstream) dialer(ep *endpoint.Endpoint) pool.Dial[*http1.Client] {
-	return func(ctx context.Context, deadline time.Time, release func(reusable bool)) (*http1.Client, net.Conn, error) {
-		nc, err := u.connect(ctx, ep.Network, ep.Address, ep.Host, deadline)
-		if err != nil {
-			return nil, nil, err
-		}
-		client := http1.NewClient(nc, &u.client)
-		client.Release = func(_ *http1.Client, reusable bool) { release(reusable) }
-		return client, nc, nil
-	}
-}
-
-// connect opens a connection until the connect timeout or deadline, whichever
-// comes first. Health checks use it too.
-func (u *upstream) connect(ctx context.Context, network, address, host string, deadline time.Time) (net.Conn, error) {
+// connectBy is when a connection must be there: within the connect timeout, and
+// before deadline.
+func (u *upstream) connectBy(deadline time.Time) time.Time {
 	limit := time.Now().Add(time.Duration(u.spec.Spec.ConnectTimeout))
 	if !deadline.IsZero() && deadline.Before(limit) {
-		limit = deadline
+		return deadline
 	}
+	return limit
+}
+
+// connect opens a connection to ep until the connect timeout or deadline,
+// whichever comes first: the socket, the PROXY protocol header and TLS where
+// the cluster has them. client is on whose behalf (nil: our own). agreed is
+// which of protos was chosen by ALPN, if any.
+func (u *upstream) connect(ctx context.Context, ep *endpoint.Endpoint, deadline time.Time, client *stream.Conn, protos ...string) (
+	_ net.Conn, agreed string, err error,
+) {
+	limit := u.connectBy(deadline)
 	ctx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
-	nc, err := u.engine.dialer.DialContext(ctx, network, address)
+	nc, err := u.engine.dialer.DialContext(ctx, ep.Network, ep.Address)
 	if err != nil {
-		return nil, connectFault(ctx, err)
+		return nil, "", connectFault(ctx, err)
+	}
+	if version := u.spec.Spec.ProxyProtocol; version != "off" {
+		if err := introduce(nc, version, limit, client); err != nil {
+			_ = nc.Close()
+			return nil, "", connectFault(ctx, err)
+		}
 	}
 	if u.tls == nil {
-		return nc, nil
+		return nc, "", nil
 	}
-	secured, err := u.tls.Handshake(ctx, nc, host)
-	if err != nil {
-		_ = nc.Close()
-		return nil, err
+	return u.tls.Handshake(ctx, nc, ep.Host, protos...)
+}
+
+// introduce sends the PROXY protocol header for client.
+func introduce(nc net.Conn, version string, limit time.Time, client *stream.Conn) error {
+	number := 1
+	if version == "v2" {
+		number = 2
 	}
-	return secured, nil
+	var source, destination netip.AddrPort
+	if client != nil {
+		source, destination = client.Remote, client.Local
+	}
+	if err := nc.SetWriteDeadline(limit); err != nil {
+		return err
+	}
+	if _, err := nc.Write(proxyproto.Append(nil, number, source, destination, client == nil)); err != nil {
+		return err
+	}
+	return nc.SetWriteDeadline(time.Time{})
 }
 
 // connectFault is why a connection could not be opened. Nothing was sent.

@@ -155,19 +155,34 @@ func (u *upstream) checkHealth() error {
 	if spec == nil {
 		return nil
 	}
-	checker, err := health.New(health.Config{
+	var protos []string
+	if spec.Type == "http" {
+		protos = []string{protoHTTP1}
+	}
+	cfg := health.Config{
 		Spec: *spec,
 		Dial: func(ctx context.Context, ep *endpoint.Endpoint) (net.Conn, error) {
-			return u.connect(ctx, ep.Network, ep.Address, ep.Host, time.Time{})
+			nc, _, err := u.connect(ctx, ep, time.Time{}, nil, protos...)
+			return nc, err
 		},
 		OnChange: u.healthChanged,
-	})
+	}
+	if !u.speaksHTTP1() || spec.Type == "grpc" {
+		cfg.Call = u.call
+	}
+	checker, err := health.New(cfg)
 	if err != nil {
 		return fmt.Errorf("cluster %s: %w", u.spec.Spec.Name, err)
 	}
 	u.checker = checker
 	u.background(checker.Run)
 	return nil
+}
+
+// speaksHTTP1 tells whether every endpoint takes HTTP/1.1.
+func (u *upstream) speaksHTTP1() bool {
+	protocol := u.spec.Spec.Protocol
+	return protocol == "h1" || protocol == "auto" && u.tls == nil
 }
 
 func (u *upstream) healthChanged(c health.Change) {

@@ -176,12 +176,11 @@ func (e *Engine) buildFronts(g *generation, before map[string]*front, failed *sn
 			moved = append(moved, l)
 			continue
 		}
-		f, err := e.newFront(l)
+		f, err := e.heirFront(l, heir)
 		if err != nil {
 			failed.Add("listener", l.Spec.Name, l.Spec.Pos, err)
 			continue // the address stays free for its last owner
 		}
-		f.heirOf = heir
 		delete(free, placeOf(l))
 		g.fronts[l.Spec.Name] = f
 	}
@@ -231,11 +230,12 @@ func (e *Engine) retain(g *generation) {
 // discard ends the parts of g that kept (nil: nothing) does not share: fronts
 // drain, and then the upstreams that their connections may still use close.
 func (e *Engine) discard(g, kept *generation) {
+	grace := time.Duration(g.snapshot.Drain.Grace)
 	var fronts []*front
 	for name, f := range g.fronts {
 		if kept == nil || kept.fronts[name] != f {
 			fronts = append(fronts, f)
-			f.stop()
+			f.stop(drainSpread(grace))
 		}
 	}
 	var upstreams []*upstream
@@ -248,9 +248,8 @@ func (e *Engine) discard(g, kept *generation) {
 	if len(fronts)+len(upstreams) == 0 {
 		return
 	}
-	grace := g.snapshot.Drain.Grace
 	e.retired.Go(func() {
-		ctx, cancel := context.WithTimeout(e.ctx, time.Duration(grace))
+		ctx, cancel := context.WithTimeout(e.ctx, grace)
 		defer cancel()
 		for _, f := range fronts {
 			f.wait(ctx)
@@ -268,8 +267,9 @@ func (e *Engine) Shutdown(ctx context.Context) {
 	defer e.apply.Unlock()
 	e.draining.Store(true)
 	if g := e.running.Load(); g != nil {
+		over := drainSpread(time.Duration(g.snapshot.Drain.Grace))
 		for _, f := range g.fronts {
-			f.stop()
+			f.stop(over)
 		}
 		for _, f := range g.fronts {
 			f.wait(ctx)
@@ -310,7 +310,7 @@ func (e *Engine) Addresses() map[string]string {
 	addresses := map[string]string{}
 	if g := e.running.Load(); g != nil {
 		for name, f := range g.fronts {
-			addresses[name] = f.ln.Addr().String()
+			addresses[name] = f.addr().String()
 		}
 	}
 	return addresses

@@ -60,7 +60,14 @@ func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
 			return &stream.Response{Body: stream.NoBody}, nil
 		})
 	}
-	last, err := action(r, clusters)
+	var target stream.Service
+	if c := r.Spec.Connect; c != nil && c.Target {
+		target = stream.ServiceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+			out.Target, out.Cluster = req.Target, req.Target.Host+":"+req.Target.Port
+			return &stream.Response{Body: stream.NoBody}, nil
+		})
+	}
+	last, err := action(r, clusters, target)
 	if err != nil {
 		return out, err
 	}

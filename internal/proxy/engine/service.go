@@ -2,10 +2,15 @@ package engine
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
+	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/internal/proxy/chain"
+	"github.com/weirproxy/weir/internal/proxy/egress"
 	"github.com/weirproxy/weir/internal/proxy/route"
+	"github.com/weirproxy/weir/internal/proxy/tcp"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
 )
@@ -13,8 +18,15 @@ import (
 // service is a route that runs: its filters folded around its action, and the
 // upstreams that it uses.
 type service struct {
-	entry route.Entry
-	uses  []*upstream
+	entry   route.Entry
+	uses    []*upstream
+	forward *forward // nil: it does not connect to where clients say
+}
+
+// forward is the action of a route with connect.target.
+type forward struct {
+	dialer  *egress.Dialer
+	forward *tcp.Forward
 }
 
 // shareService is the running service of r when neither it nor an upstream of
@@ -32,7 +44,13 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 	for i, u := range uses {
 		clusters[i] = u.forRoute(r)
 	}
-	last, err := action(r, clusters)
+	svc := &service{uses: uses}
+	var target stream.Service
+	if c := r.Spec.Connect; c != nil && c.Target {
+		svc.forward = newForward(&r.Spec)
+		target = svc.forward.forward
+	}
+	last, err := action(r, clusters, target)
 	if err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
 	}
@@ -40,7 +58,17 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 	if err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
 	}
-	return &service{entry: route.Entry{Route: r, Label: label, Service: folded}, uses: uses}, nil
+	svc.entry = route.Entry{Route: r, Label: label, Service: folded}
+	return svc, nil
+}
+
+// newForward connects to what clients ask for, where the route lets them.
+func newForward(spec *config.Route) *forward {
+	limit := time.Duration(config.Default[config.Cluster]().ConnectTimeout)
+	dialer := egress.New(egress.Config{AllowPrivate: spec.Connect.AllowPrivate, Timeout: limit})
+	return &forward{dialer: dialer, forward: tcp.NewForward(tcp.ForwardConfig{
+		Dial: dialer.Dial, Ports: spec.Connect.Ports, Timeout: time.Duration(spec.Timeout),
+	})}
 }
 
 // upstreamsOf are the upstreams of the sides of r, in the order of the
@@ -68,9 +96,12 @@ func sameUpstreams(a, b []*upstream) bool {
 }
 
 // action is what the last filter of a route calls. clusters are those of the
-// sides, in the order of the document.
-func action(r *snapshot.Route, clusters []stream.Service) (stream.Service, error) {
+// sides, in the order of the document; target is what connects to where a
+// client says.
+func action(r *snapshot.Route, clusters []stream.Service, target stream.Service) (stream.Service, error) {
 	switch {
+	case target != nil:
+		return target, nil
 	case r.Spec.Redirect != nil:
 		return route.NewRedirect(*r.Spec.Redirect, r.Match)
 	case r.Spec.Respond != nil:
@@ -140,6 +171,35 @@ func (f *front) route(g *generation) {
 		f.router.Swap(f.router.Table().With(changed, removed))
 	}
 	f.table = next
+	f.noteConnections(next)
+}
+
+// noteConnections keeps what the routes for connections need to know before
+// they are asked: whether to read hellos, and which protocols to agree to.
+func (f *front) noteConnections(table tableState) {
+	readHello, passOn, alpn := false, false, []string(nil)
+	for _, svc := range table {
+		r := svc.entry.Route
+		if r.Spec.Protocol != "tcp" {
+			continue
+		}
+		names := len(r.Match.Hosts) > 0 && !slices.Contains(r.Match.Hosts, "*")
+		readHello = readHello || names || len(r.Match.ALPN) > 0
+		passOn = passOn || r.Spec.Passthrough
+		if !r.Spec.Passthrough {
+			alpn = append(alpn, r.Match.ALPN...)
+		}
+	}
+	f.readHello.Store(readHello)
+	f.passOn.Store(passOn)
+	slices.Sort(alpn)
+	if alpn = slices.Compact(alpn); f.tls == nil || slices.Equal(alpn, f.alpn) {
+		return
+	}
+	f.alpn = alpn
+	if err := f.tls.Update(f.tlsConfig(f.spec)); err != nil { // it was taken over before, with other names
+		f.engine.log.Error("the protocols that routes ask for cannot be agreed to", "listener", f.spec.Spec.Name, "err", err)
+	}
 }
 
 func serves(r *snapshot.Route, listener string) bool {

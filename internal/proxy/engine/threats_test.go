@@ -16,19 +16,22 @@ func TestEveryPhaseHasItsLimit(t *testing.T) {
 	timeouts := config.ListenerTimeouts{
 		Handshake: config.Duration(1 * second), Idle: config.Duration(2 * second), Head: config.Duration(3 * second),
 		BodyIdle: config.Duration(4 * second), WriteIdle: config.Duration(5 * second), TunnelIdle: config.Duration(6 * second),
-		MinRate: 7,
+		Hello: config.Duration(9 * second), MinRate: 7,
 	}
 	cluster := config.Cluster{BodyIdle: config.Duration(8 * second)}
 	rate := stream.PhaseLimit{MinRate: 7, Grace: rateGrace}
 	downstream := map[stream.Phase]stream.PhaseLimit{
-		stream.PhaseHandshake: {Ceiling: 1 * second},
-		stream.PhaseIdle:      {Ceiling: 2 * second},
-		stream.PhaseHead:      {Ceiling: 3 * second},
-		stream.PhaseBody:      {Idle: 4 * second, MinRate: rate.MinRate, Grace: rate.Grace},
-		stream.PhaseWait:      {Ceiling: waitCeiling}, // the timeout of the route ends it
-		stream.PhaseWrite:     {Idle: 5 * second, MinRate: rate.MinRate, Grace: rate.Grace},
-		stream.PhaseTunnel:    {Idle: 6 * second},
-		stream.PhaseLinger:    {Ceiling: lingerCeiling},
+		stream.PhaseProxyHeader: {Ceiling: 9 * second},
+		stream.PhaseHello:       {Ceiling: 9 * second},
+		stream.PhasePreface:     {Ceiling: 3 * second},
+		stream.PhaseHandshake:   {Ceiling: 1 * second},
+		stream.PhaseIdle:        {Ceiling: 2 * second},
+		stream.PhaseHead:        {Ceiling: 3 * second},
+		stream.PhaseBody:        {Idle: 4 * second, MinRate: rate.MinRate, Grace: rate.Grace},
+		stream.PhaseWait:        {Ceiling: waitCeiling}, // the timeout of the route ends it
+		stream.PhaseWrite:       {Idle: 5 * second, MinRate: rate.MinRate, Grace: rate.Grace},
+		stream.PhaseTunnel:      {Idle: 6 * second},
+		stream.PhaseLinger:      {Ceiling: lingerCeiling},
 	}
 	upstream := map[stream.Phase]stream.PhaseLimit{
 		stream.PhaseUpstreamSend: {Idle: 8 * second},

@@ -12,9 +12,9 @@ import (
 	"github.com/weirproxy/weir/internal/proxy/balance"
 	"github.com/weirproxy/weir/internal/proxy/cluster"
 	"github.com/weirproxy/weir/internal/proxy/health"
-	"github.com/weirproxy/weir/internal/proxy/http1"
 	"github.com/weirproxy/weir/internal/proxy/pool"
 	"github.com/weirproxy/weir/internal/proxy/tlsedge"
+	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
 )
@@ -29,7 +29,7 @@ type upstream struct {
 	group   *pool.Group
 	cluster *cluster.Cluster
 	tls     *tlsedge.Client // nil: in the clear
-	client  http1.ClientConfig
+	codecs  codecs
 
 	// ctx ends with retire: discovery and health checks hang on it.
 	ctx     context.Context
@@ -81,16 +81,21 @@ func (u *upstream) assemble() error {
 		MaxIdle: spec.Pool.MaxIdle, Idle: time.Duration(spec.Pool.Idle), MaxAge: time.Duration(spec.Pool.MaxAge),
 		Learn: spec.Pool.Learn, Load: u.load, Log: u.engine.log,
 	})
-	u.client = http1.ClientConfig{
-		Limits: http1.Limits{MaxHeaderCount: spec.Limits.MaxHeaderCount, MaxHeaderBytes: int64(spec.Limits.MaxHeaderBytes)},
-		Dog:    &u.engine.dog, Phases: upstreamPhases(spec), Go: u.engine.spawn,
-	}
+	u.assembleCodecs()
 	picker, err := balance.New(spec.Balance)
 	if err != nil {
 		return err
 	}
+	var key func(*stream.Request) (uint64, bool)
+	if spec.Balance == "hash" {
+		parsed, err := requestkey.Parse(spec.HashKey)
+		if err != nil {
+			return err
+		}
+		key = parsed.Hash
+	}
 	u.cluster = cluster.New(cluster.Config{
-		Label: u.label, Picker: picker, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
+		Label: u.label, Picker: picker, HashKey: key, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
 	})
 	return nil
 }
@@ -119,7 +124,7 @@ func (u *upstream) setEndpoints(specs []endpoint.Spec, before *upstream) {
 	defer u.mu.Unlock()
 	next, gone := u.set.Update(specs, func(spec endpoint.Spec) *endpoint.Endpoint {
 		ep := endpoint.New(spec, u.load, time.Now())
-		ep.Transport = pool.NewTransport(u.group, ep, u.dialer(ep))
+		ep.Transport = u.carriage(ep)
 		before.bequeath(ep)
 		return ep
 	})
@@ -168,6 +173,7 @@ func (u *upstream) retire() {
 // way, the latter until ctx ends.
 func (u *upstream) close(ctx context.Context) {
 	u.workers.Wait()
+	defer u.closeSocket()
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
 	for u.load.Requests() > 0 {

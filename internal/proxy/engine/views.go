@@ -10,7 +10,6 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/proxy/admin"
-	"github.com/weirproxy/weir/internal/proxy/http1"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
 )
@@ -184,33 +183,26 @@ func (e *Engine) viewConnections(limit int) admin.Connections {
 	if g == nil {
 		return view
 	}
+	add := func(row admin.Connection) bool {
+		if len(view.Shown) < limit {
+			view.Shown = append(view.Shown, row)
+		}
+		return len(view.Shown) < limit
+	}
 	for _, f := range g.fronts {
-		view.Open += int(f.ln.Stats.Open.Load())
+		if f.ln != nil {
+			view.Open += int(f.ln.Stats.Open.Load())
+		}
 		for _, s := range f.servers() {
-			s.codec.Connections(func(c http1.ConnState) bool {
-				if len(view.Shown) < limit {
-					view.Shown = append(view.Shown, connectionRow(c))
-				}
-				return len(view.Shown) < limit
-			})
+			s.connections(add)
+		}
+		if d := f.packets(); d != nil {
+			view.Open += int(d.open())
+			d.connections(add)
 		}
 	}
 	slices.SortFunc(view.Shown, func(a, b admin.Connection) int { return int(a.ID) - int(b.ID) })
 	return view
-}
-
-func connectionRow(c http1.ConnState) admin.Connection {
-	row := admin.Connection{
-		ID: c.Facts.ID, Listener: c.Facts.Listener, Remote: "unix", Phase: c.Phase.String(), Age: admin.Duration(c.Age),
-		Requests: c.Requests, BytesIn: c.BytesIn, BytesOut: c.BytesOut,
-	}
-	if c.Facts.Remote.IsValid() {
-		row.Remote = c.Facts.Remote.String()
-	}
-	if t := c.Facts.TLS; t != nil {
-		row.TLS, row.ServerName, row.Identity = tlsVersion(t), t.ServerName, identity(t)
-	}
-	return row
 }
 
 func tlsVersion(t *stream.TLS) string {

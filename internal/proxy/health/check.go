@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/stream"
 )
 
 // check asks one endpoint; nil means fit. It is the recover boundary of its
@@ -26,9 +27,12 @@ func (c *Checker) check(ctx context.Context, e *endpoint.Endpoint) (err error) {
 	timeout := time.Duration(c.spec.Timeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if c.spec.Type == "grpc" {
+	switch {
+	case c.spec.Type == "grpc":
 		err = c.callHealth(ctx, e)
-	} else {
+	case c.spec.Type == "http" && c.call != nil:
+		err = c.callPath(ctx, e)
+	default:
 		err = c.connect(ctx, e)
 	}
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -67,10 +71,46 @@ func (c *Checker) ask(ctx context.Context, nc net.Conn, e *endpoint.Endpoint) er
 	if err != nil {
 		return fmt.Errorf("GET %s: %w", c.spec.Path, err)
 	}
+	return c.judgeStatus(status)
+}
+
+// callPath is ask by the exchange that the engine makes. The body is not read.
+func (c *Checker) callPath(ctx context.Context, e *endpoint.Endpoint) error {
+	req := c.request(ctx, e)
+	req.Method = "GET"
+	path, query, hasQuery := strings.Cut(c.spec.Path, "?")
+	req.Target.Path, req.Target.Query, req.Target.HasQuery = path, query, hasQuery
+	req.Header.AddID(stream.UserAgent, "weir-health")
+	resp, err := c.call(ctx, e, req)
+	if err != nil {
+		return fmt.Errorf("GET %s: %w", c.spec.Path, err)
+	}
+	_ = resp.Body.Close()
+	return c.judgeStatus(resp.Status)
+}
+
+func (c *Checker) judgeStatus(status int) error {
 	if !c.accepted.Has(status) {
 		return fmt.Errorf("GET %s: status %d", c.spec.Path, status)
 	}
 	return nil
+}
+
+// request is an exchange without method and path that ends with ctx.
+func (c *Checker) request(ctx context.Context, e *endpoint.Endpoint) *stream.Request {
+	deadline, _ := ctx.Deadline()
+	req := &stream.Request{
+		Proto: stream.HTTP2, Target: stream.Target{Scheme: "http"}, Body: stream.NoBody, Conn: &stream.Conn{}, Deadline: deadline,
+	}
+	host := c.spec.Host
+	if host == "" {
+		host = hostOf(e)
+	}
+	var err error
+	if req.Target.Host, req.Target.Port, err = stream.ParseAuthority(host); err != nil {
+		req.Target.Host, req.Target.Port = "localhost", ""
+	}
+	return req
 }
 
 // hostOf is the Host header for an endpoint, without the usual ports.

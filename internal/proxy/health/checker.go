@@ -29,7 +29,8 @@ type Change struct {
 type Config struct {
 	// Spec has every default filled in.
 	Spec config.HealthCheck
-	// Dial is what types http and tcp go by, Call what type grpc does.
+	// Dial is what types http and tcp go by, Call what type grpc does, and type
+	// http when it is not nil: the endpoints then speak no HTTP/1.
 	Dial Dial
 	Call Call
 	// OnChange is called on the goroutine of Run for every change of a verdict

@@ -15,7 +15,7 @@ import (
 )
 
 // Call makes one exchange with an endpoint over a connection of its own or a
-// shared one, in HTTP/2. It is an attempt that counts nowhere: req.Deadline and
+// shared one, in the protocol of the cluster. It is an attempt that counts nowhere: req.Deadline and
 // ctx bound it. It closes req.Body on every path; the caller closes the
 // response's, which gives up what was not read.
 type Call func(ctx context.Context, e *endpoint.Endpoint, req *stream.Request) (*stream.Response, error)
@@ -54,25 +54,12 @@ func (c *Checker) callHealth(ctx context.Context, e *endpoint.Endpoint) error {
 }
 
 func (c *Checker) healthRequest(ctx context.Context, e *endpoint.Endpoint) *stream.Request {
-	deadline, _ := ctx.Deadline()
-	content := healthMessage(c.spec.Service)
-	req := &stream.Request{
-		Method: "POST", Proto: stream.HTTP2, GRPC: stream.GRPCCall,
-		Target: stream.Target{Scheme: "http", Path: healthPath},
-		Body:   stream.BytesBody(content), Length: int64(len(content)),
-		Conn: &stream.Conn{}, Deadline: deadline,
-	}
-	host := c.spec.Host
-	if host == "" {
-		host = hostOf(e)
-	}
-	var err error
-	if req.Target.Host, req.Target.Port, err = stream.ParseAuthority(host); err != nil {
-		req.Target.Host, req.Target.Port = "localhost", ""
-	}
+	req, content := c.request(ctx, e), healthMessage(c.spec.Service)
+	req.Method, req.GRPC, req.Target.Path = "POST", stream.GRPCCall, healthPath
+	req.Body, req.Length = stream.BytesBody(content), int64(len(content))
 	req.Header.AddID(stream.ContentType, "application/grpc")
 	req.Header.AddID(stream.UserAgent, "weir-health")
-	left := max(time.Until(deadline).Milliseconds(), 1)
+	left := max(time.Until(req.Deadline).Milliseconds(), 1)
 	req.Header.Add("grpc-timeout", fmt.Sprint(min(left, 99_999_999), "m"))
 	return req
 }

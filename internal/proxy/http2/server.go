@@ -40,6 +40,9 @@ type ServerConfig struct {
 	// ten per cent either way so that connections do not end together.
 	MaxRequests int
 	MaxAge      time.Duration
+	// TunnelMax is the longest duration of a tunnel, 0 for no limit. What the
+	// request says (stream.Request.Tunnel) counts more.
+	TunnelMax time.Duration
 }
 
 // Server serves downstream connections.

@@ -90,9 +90,13 @@ func (w *worker) putTunnelHead(resp *stream.Response) bool {
 func (w *worker) watchTunnel() {
 	s := w.s
 	w.write.watch(w.c, w.expireWrite)
+	longest := s.req.Tunnel.Max
+	if longest == 0 {
+		longest = w.c.srv.cfg.TunnelMax
+	}
 	var end time.Time
-	if s.req.Tunnel.Max > 0 {
-		end = time.Now().Add(s.req.Tunnel.Max)
+	if longest > 0 {
+		end = time.Now().Add(longest)
 	}
 	w.write.EnterIdle(uint8(stream.PhaseTunnel), &s.x.ctx, end, s.req.Tunnel.Idle)
 }

@@ -44,6 +44,9 @@ type ServerConfig struct {
 	// ten per cent either way.
 	MaxRequests int
 	MaxAge      time.Duration
+	// TunnelMax is the longest duration of a tunnel, 0 for no limit. What the
+	// request says (stream.Request.Tunnel) counts more.
+	TunnelMax time.Duration
 	// MaxConnections and MaxConnectionsPerClient, 0 for none.
 	MaxConnections          int
 	MaxConnectionsPerClient int

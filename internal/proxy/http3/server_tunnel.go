@@ -17,12 +17,15 @@ func (st *serverStream) tunnel(d stream.Duplex) bool {
 	pages.Put(st.page)
 	st.page = nil
 	st.c.srv.Stats.Upgrades.Add(1)
-	limits := &st.req.Tunnel
-	var end time.Time
-	if limits.Max > 0 {
-		end = time.Now().Add(limits.Max)
+	longest := st.req.Tunnel.Max
+	if longest == 0 {
+		longest = st.c.cfg.TunnelMax
 	}
-	st.post.EnterIdle(uint8(stream.PhaseTunnel), st.ctx, end, limits.Idle)
+	var end time.Time
+	if longest > 0 {
+		end = time.Now().Add(longest)
+	}
+	st.post.EnterIdle(uint8(stream.PhaseTunnel), st.ctx, end, st.req.Tunnel.Idle)
 
 	up := make(chan error, 1)
 	st.c.cfg.Go(func() {

@@ -62,12 +62,12 @@ func (m *model) burst(n int) {
 		near := m.r.IntN(8)
 		l := m.pool.take(near%len(m.pool.shards), m.now)
 		if l == nil {
-			l, _ = m.pool.connect(context.Background(), near%len(m.pool.shards), time.Time{})
+			l, _ = m.pool.connect(context.Background(), near%len(m.pool.shards), time.Time{}, m.pool.dial)
 		} else if !m.now.Add(wire).Before(l.Conn.closes) {
 			m.failed++
 			m.pool.noteClose(l.idled)
 			l.discard(l.serving())
-			l, _ = m.pool.connect(context.Background(), near%len(m.pool.shards), time.Time{})
+			l, _ = m.pool.connect(context.Background(), near%len(m.pool.shards), time.Time{}, m.pool.dial)
 		}
 		leases[i] = l
 	}

@@ -83,11 +83,11 @@ func (p *Pool[C]) Get(ctx context.Context, near uint64, fresh bool, deadline tim
 			return l, nil
 		}
 	}
-	return p.connect(ctx, at, deadline)
+	return p.connect(ctx, at, deadline, p.dial)
 }
 
 // connect opens a connection within the limit of the cluster.
-func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time) (_ *Lease[C], err error) {
+func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time, dial Dial[C]) (_ *Lease[C], err error) {
 	g := p.group
 	if load := g.cfg.Load; !load.Open() && (!g.evict() || !load.Open()) {
 		g.Stats.Refused.Add(1)
@@ -103,7 +103,7 @@ func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time) (_ *L
 			p.gone()
 		}
 	}()
-	conn, nc, err := p.dial(ctx, deadline, l.release)
+	conn, nc, err := dial(ctx, deadline, l.release)
 	if err != nil {
 		return nil, err
 	}

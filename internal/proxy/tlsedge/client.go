@@ -49,7 +49,6 @@ func NewClientConfig(spec *config.ClusterTLS, material *snapshot.ClusterTLS) (*C
 	}
 	c := &Client{serverName: spec.ServerName}
 	c.base = &tls.Config{
-		NextProtos:         []string{"http/1.1"},
 		CipherSuites:       suites12[:],
 		ClientSessionCache: tls.NewLRUClientSessionCache(maxSessions),
 	}
@@ -118,35 +117,37 @@ func (c *Client) trust(spec *config.ClusterTLS, material *snapshot.ClusterTLS) e
 func (c *Client) Verifies() bool { return c.verify }
 
 // Handshake begins TLS on nc, a new connection to the endpoint whose host is
-// written as host (a name, an address, or the path of a Unix socket). ctx
-// bounds it. An error is a *stream.Fault, and nc is closed.
-func (c *Client) Handshake(ctx context.Context, nc net.Conn, host string) (net.Conn, error) {
+// written as host (a name, an address, or the path of a Unix socket). protos
+// are offered by ALPN, the preferred first; without any there is no ALPN, and
+// agreed is "". ctx bounds it. An error is a *stream.Fault, and nc is closed.
+func (c *Client) Handshake(ctx context.Context, nc net.Conn, host string, protos ...string) (_ net.Conn, agreed string, err error) {
 	name := c.serverName
 	if name == "" {
 		name = hostName(host)
 	}
 	cfg := c.base.Clone()
-	cfg.ServerName = name
+	cfg.ServerName, cfg.NextProtos = name, protos
 	if name == "" && !cfg.InsecureSkipVerify {
 		nc.Close()
 		c.Stats.Failed.Add(1)
-		return nil, stream.Faultf(stream.TLSFailed, stream.RetryUnsent,
+		return nil, "", stream.Faultf(stream.TLSFailed, stream.RetryUnsent,
 			"no name to verify the endpoint %q by; set tls.server_name or tls.sans of the cluster", host)
 	}
 	tc := tls.Client(nc, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		c.Stats.Failed.Add(1)
-		return nil, c.fault(ctx, err, name)
+		return nil, "", c.fault(ctx, err, name)
 	}
 	c.Stats.Done.Add(1)
-	if tc.ConnectionState().DidResume {
+	state := tc.ConnectionState()
+	if state.DidResume {
 		c.Stats.Resumed.Add(1)
 	}
 	if !c.verify {
 		c.Stats.Unverified.Add(1)
 	}
-	return tc, nil
+	return tc, state.NegotiatedProtocol, nil
 }
 
 // hostName is what can stand in a certificate for a host: the name, or the

@@ -47,7 +47,7 @@ func endpointThat(t testing.TB, c *Client, host string, answer func(net.Conn) tl
 		defer far.Close()
 		served <- answer(far)
 	}()
-	nc, err := c.Handshake(t.Context(), near, host)
+	nc, _, err := c.Handshake(t.Context(), near, host, "http/1.1")
 	if err == nil {
 		t.Cleanup(func() { nc.Close() })
 		nc.Read(make([]byte, 1))
@@ -226,7 +226,7 @@ func TestEndpointWithoutAName(t *testing.T) {
 	c := newClient(t, config.ClusterTLS{}, nil)
 	near, far := net.Pipe()
 	defer far.Close()
-	_, err := c.Handshake(t.Context(), near, "/run/api.sock")
+	_, _, err := c.Handshake(t.Context(), near, "/run/api.sock")
 	wantFault(t, c, err, stream.TLSFailed, "tls.server_name or tls.sans")
 }
 
@@ -241,7 +241,7 @@ func TestSlowEndpoint(t *testing.T) {
 				time.AfterFunc(time.Second, stop)
 			}
 			begun := time.Now()
-			_, err := c.Handshake(ctx, near, "api.example")
+			_, _, err := c.Handshake(ctx, near, "api.example")
 			stop()
 			if cancel {
 				var fault *stream.Fault

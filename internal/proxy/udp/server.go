@@ -37,6 +37,9 @@ type ServerConfig struct {
 	// SessionIdle ends a session after that much silence, unless the route says
 	// otherwise (Request.Tunnel).
 	SessionIdle time.Duration
+	// SessionMax is the longest duration of a session, 0 for no limit. What the
+	// request says counts more.
+	SessionMax time.Duration
 	// MaxSessions and MaxSessionsPerClient bound the open sessions of all and of
 	// one client address (IPv6: of one /64); 0: no limit.
 	MaxSessions, MaxSessionsPerClient int

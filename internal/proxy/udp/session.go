@@ -228,8 +228,12 @@ func (x *session) enterTunnel(ctx context.Context) {
 	if idle == 0 {
 		idle = x.cfg.SessionIdle
 	}
-	if x.req.Tunnel.Max > 0 {
-		deadline = x.facts.Accepted.Add(x.req.Tunnel.Max)
+	longest := x.req.Tunnel.Max
+	if longest == 0 {
+		longest = x.cfg.SessionMax
+	}
+	if longest > 0 {
+		deadline = x.facts.Accepted.Add(longest)
 	}
 	x.guard.EnterIdle(uint8(stream.PhaseTunnel), ctx, deadline, idle)
 }

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/proxy/record"
+	"github.com/weirproxy/weir/internal/proxy/resolve"
+)
+
+var (
+	poolConns     = gauge("weir_pool_connections", "Open upstream connections, by state.")
+	poolEvents    = counter("weir_pool_events_total", "What happened to upstream connections.")
+	upstreamHTTP2 = counter("weir_upstream_http2_events_total", "What happened on HTTP/2 connections to endpoints.")
+	upstreamUDP   = counter("weir_upstream_udp_events_total", "What happened on sessions with endpoints.")
+	upstreamTLS   = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
+	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced.")
+	checks        = counter("weir_health_checks_total", "Active health checks, by result.")
+	checkChanges  = counter("weir_health_changes_total", "Changes of the verdict of active health checks.")
+	dnsQuestions  = counter("weir_dns_questions_total", "Questions sent to name servers.")
+	dnsFailed     = counter("weir_dns_failures_total", "Names that could not be resolved, by reason; the last good answer stays.")
+	dnsChanges    = counter("weir_dns_changes_total", "Changes of the addresses of a name.")
+	requestsOpen  = gauge("weir_cluster_requests", "Requests of a cluster under way.")
+	endpoints     = gauge("weir_cluster_endpoints", "Endpoints of a cluster, by health.")
+	endpointOut   = counter("weir_cluster_ejections_total", "Ejections of endpoints that failed real requests.")
+)
+
+func (e *Engine) upstreamSamples(emit func(record.Sample)) {
+	g := e.running.Load()
+	if g == nil {
+		return
+	}
+	for name, u := range g.upstreams {
+		u.poolSamples(emit, name)
+		u.stageSamples(emit, name)
+		requestsOpen.sample(emit, float64(u.load.Requests()), "cluster", name)
+		byHealth, ejections := map[endpoint.Health]int{endpoint.Fit: 0, endpoint.Ejected: 0, endpoint.Unfit: 0}, int64(0)
+		open, idle := 0, 0
+		for _, ep := range u.endpoints() {
+			st := ep.Status(time.Now())
+			byHealth[st.Health]++
+			ejections += st.Ejections
+			open, idle = open+st.Open, idle+st.Idle
+		}
+		for health, n := range byHealth {
+			endpoints.sample(emit, float64(n), "cluster", name, "health", health.String())
+		}
+		endpointOut.sample(emit, float64(ejections), "cluster", name)
+		poolConns.sample(emit, float64(idle), "cluster", name, "state", "idle")
+		poolConns.sample(emit, float64(open-idle), "cluster", name, "state", "busy")
+	}
+}
+
+// stageSamples are those of the stages that decide where attempts go.
+func (u *upstream) stageSamples(emit func(record.Sample), name string) {
+	s := &u.cluster.Stats
+	clusterEvents.each(emit, []counted{
+		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"ejection_capped", &s.EjectionCapped},
+	}, "event", "cluster", name)
+	if c := u.checker; c != nil {
+		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}, {"unable", &c.Stats.Unable}}, "result", "cluster", name)
+		checkChanges.sample(emit, float64(c.Stats.Changes.Load()), "cluster", name)
+	}
+	if r := u.discovery.resolver; r != nil {
+		dnsQuestions.sample(emit, float64(r.Stats.Questions.Load()), "cluster", name)
+		dnsChanges.sample(emit, float64(r.Stats.Changes.Load()), "cluster", name)
+		for failure := range resolve.NumFailures {
+			dnsFailed.sample(emit, float64(r.Stats.Failed[failure].Load()), "cluster", name, "reason", failure.String())
+		}
+	}
+}
+
+func (u *upstream) poolSamples(emit func(record.Sample), name string) {
+	s := &u.group.Stats
+	poolEvents.each(emit, []counted{
+		{"dialed", &s.Dialed}, {"dial_failed", &s.DialFailed}, {"refused", &s.Refused}, {"stale", &s.Stale}, {"closed", &s.Closed},
+		{"retired", &s.Retired}, {"aged", &s.Aged}, {"dropped", &s.Dropped}, {"evicted", &s.Evicted}, {"broken", &s.Broken},
+		{"waited", &s.Waited}, {"switched", &s.Switched},
+	}, "event", "cluster", name)
+	u.codecSamples(emit, name)
+	if u.tls != nil {
+		upstreamTLS.each(emit, []counted{{"done", &u.tls.Stats.Done}, {"failed", &u.tls.Stats.Failed}, {"unverified", &u.tls.Stats.Unverified}},
+			"result", "cluster", name)
+	}
+}
+
+// codecSamples are those of protocols that were spoken.
+func (u *upstream) codecSamples(emit func(record.Sample), name string) {
+	if s := &u.codecs.http2.Stats; s.Streams.Load() > 0 || s.Open.Load() > 0 {
+		upstreamHTTP2.each(emit, []counted{
+			{"stream", &s.Streams}, {"ping", &s.Pings}, {"ping_dead", &s.PingDead}, {"goaway", &s.GoAways}, {"reset_in", &s.Resets}, {"unprocessed", &s.Unprocessed},
+			{"reset_out", &s.Canceled}, {"violation", &s.Violations}, {"abuse", &s.Abusive}, {"panic", &s.Panics},
+		}, "event", "cluster", name)
+	}
+	if s := &u.codecs.udp; s.Opened.Load() > 0 {
+		upstreamUDP.each(emit, []counted{
+			{"opened", &s.Opened}, {"max_connections", &s.Full}, {"refused", &s.Refused}, {"datagram_out", &s.DatagramsOut}, {"datagram_in", &s.DatagramsIn}, {"dropped", &s.Dropped},
+		}, "event", "cluster", name)
+	}
+}
