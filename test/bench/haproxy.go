@@ -27,9 +27,10 @@ defaults
   timeout client 60s
   timeout server 60s
   timeout tunnel 1h
-`, 2*s.connections)
+`, s.connections)
 	if s.tcp {
-		b.WriteString("  mode tcp\n")
+		// The kernel moves the bytes, as it does for Weir without being told.
+		b.WriteString("  mode tcp\n  option splice-request\n  option splice-response\n")
 	} else {
 		b.WriteString(`  mode http
   log-format '{"time":"%tr","client":"%ci","method":"%HM","uri":"%HU","status":%ST,"bytes":%B,"duration":%Ta,"backend":"%b","server":"%s","wait":%Tr,"id":"%ID"}'
