@@ -109,7 +109,10 @@ func bench(o options) error {
 	if err := t.print(os.Stdout); err != nil {
 		return err
 	}
-	return o.printMemory(os.Stdout, self)
+	if err := o.printMemory(os.Stdout, self); err != nil {
+		return err
+	}
+	return o.printWebSockets(os.Stdout, self)
 }
 
 func absolute(path string) string {

@@ -22,7 +22,6 @@ func nginxFiles(dir string, s setup) ([]string, error) {
 	}
 	fmt.Fprintf(&b, `daemon off;
 worker_processes 1;
-worker_rlimit_nofile %[1]d;
 pid %[2]s/nginx.pid;
 error_log stderr crit;
 events { worker_connections %[1]d; }
@@ -60,6 +59,7 @@ func nginxHTTP(b *strings.Builder, dir string, s setup) {
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
   proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header X-Request-Id $request_id;
+  proxy_read_timeout 300s;
   server {
     listen %[3]s%[4]s backlog=4096;
 `, dir, s.upstream, s.listen, options)
