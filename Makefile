@@ -45,6 +45,8 @@ lint: ## golangci-lint, built from tools/
 bench: build ## side by side with nginx, HAProxy and httputil.ReverseProxy
 	@command -v nginx >/dev/null || { apt-get update -qq && apt-get install -y -qq nginx; }
 	@command -v haproxy >/dev/null || { apt-get update -qq && apt-get install -y -qq haproxy; }
+	@command -v h2load >/dev/null || { apt-get update -qq && apt-get install -y -qq nghttp2-client; }
+	@test -e /usr/lib/nginx/modules/ngx_stream_module.so || { apt-get update -qq && apt-get install -y -qq libnginx-mod-stream; }
 	$(GO) build -o bin/bench ./test/bench
 	bin/bench -weir bin/weir $(BENCHFLAGS)
 

@@ -65,8 +65,8 @@ func handshake(target string, config *tls.Config, request []byte) error {
 	if err != nil {
 		return err
 	}
-	if conn.ConnectionState().DidResume || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("resumed or not well: %s", resp.Status)
+	if state := conn.ConnectionState(); state.DidResume || state.CipherSuite != tls.TLS_AES_128_GCM_SHA256 || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("resumed %v, %s, %s", state.DidResume, tls.CipherSuiteName(state.CipherSuite), resp.Status)
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
