@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -248,7 +249,7 @@ func (lp *loop) lost(p *peer) {
 func (lp *loop) read(p *peer) {
 	for {
 		n, err := lp.receive(p)
-		if err == unix.EAGAIN || err == unix.EINTR {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 			return
 		}
 		if n <= 0 {
