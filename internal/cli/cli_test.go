@@ -24,18 +24,25 @@ func command(args ...string) (code int, stdout, stderr string) {
 // type, and exit code 2.
 func TestUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"proxi":                           `weir: there is no command "proxi"; did you mean "proxy"?; see weir --help`,
-		"xyz":                             `weir: there is no command "xyz"; see weir --help`,
-		"run":                             `weir: run: name a file or a directory with documents; see weir run --help`,
-		"check --format json":             `weir: check: name a file or a directory with documents; see weir check --help`,
-		"version x":                       `weir: version: there is no argument to give, and "x" is one; see weir version --help`,
-		"completion csh":                  `weir: completion: there is no argument to give, and "csh" is one; see weir completion --help`,
-		"explain a.yaml GET":              `weir: explain: got 2 arguments, want FILE_OR_DIR... METHOD URL (or METHOD URL with --admin); see weir explain --help`,
-		"check --formt json a.yaml":       `weir: unknown flag: --formt; see weir check --help`,
-		"proxy --to http://":              `weir: proxy: --to "http://" has no host; write for example http://127.0.0.1:9000; see weir proxy --help`,
-		"proxy --to 127.0.0.1:9000":       `weir: proxy: --to "127.0.0.1:9000" has no scheme; write http://127.0.0.1:9000 or https://127.0.0.1:9000; see weir proxy --help`,
-		"proxy --to http://a --listen":    `weir: flag needs an argument: --listen; see weir proxy --help`,
-		"proxy --to http://a --tls-key k": `weir: proxy: --tls-cert and --tls-key belong together; see weir proxy --help`,
+		"proxi":                               `weir: there is no command "proxi"; did you mean "proxy"?; see weir --help`,
+		"xyz":                                 `weir: there is no command "xyz"; see weir --help`,
+		"run":                                 `weir: run: name a file or a directory with documents; see weir run --help`,
+		"check --format json":                 `weir: check: name a file or a directory with documents; see weir check --help`,
+		"version x":                           `weir: version: there is no argument to give, and "x" is one; see weir version --help`,
+		"completion csh":                      `weir: completion: there is no argument to give, and "csh" is one; see weir completion --help`,
+		"explain a.yaml GET":                  `weir: explain: got 2 arguments, want FILE_OR_DIR... METHOD URL (or METHOD URL with --admin); see weir explain --help`,
+		"check --formt json a.yaml":           `weir: unknown flag: --formt; see weir check --help`,
+		"proxy --to http://":                  `weir: proxy: --to "http://" has no host; write for example http://127.0.0.1:9000; see weir proxy --help`,
+		"proxy --to 127.0.0.1:9000":           `weir: proxy: --to "127.0.0.1:9000" has no scheme; write http://127.0.0.1:9000 or https://127.0.0.1:9000; see weir proxy --help`,
+		"proxy --to ftp://a":                  `weir: proxy: --to "ftp://a": the scheme is none of http, https, h2c, h2, h3, tcp or udp; see weir proxy --help`,
+		"proxy --to tcp://a":                  `weir: proxy: --to "tcp://a" has no port; write for example tcp://a:9000; see weir proxy --help`,
+		"proxy --to h2c://a --to h2://a":      `weir: proxy: --to h2://a: h2c and h2 upstreams cannot stand in one cluster; write a document and use weir run; see weir proxy --help`,
+		"proxy --to http://a --http3":         `weir: proxy: --http3 needs --tls-cert and --tls-key: HTTP/3 is always encrypted; see weir proxy --help`,
+		"proxy --to http://a --upstream-ca c": `weir: proxy: --upstream-ca makes no sense with --to http://, which is not encrypted; write https, h2 or h3; see weir proxy --help`,
+		"proxy --to udp://a:1 --tls-cert c --tls-key k":         `weir: proxy: --tls-cert makes no sense with --to udp://: datagrams are carried as they come; see weir proxy --help`,
+		"proxy --to tcp://a:1 --tls-cert c --tls-key k --http3": `weir: proxy: --http3 makes no sense with --to tcp://: bytes are carried as they come; see weir proxy --help`,
+		"proxy --to http://a --listen":                          `weir: flag needs an argument: --listen; see weir proxy --help`,
+		"proxy --to http://a --tls-key k":                       `weir: proxy: --tls-cert and --tls-key belong together; see weir proxy --help`,
 	} {
 		code, out, errs := command(strings.Fields(line)...)
 		if code != exitUsage || out != "" || errs != want+"\n" {

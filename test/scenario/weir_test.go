@@ -125,10 +125,11 @@ func cmdAdmin(ts *testscript.TestScript, neg bool, args []string) {
 	curl(ts, neg, "admin.sock", args)
 }
 
-// curl passes its arguments on; the last one is a path or a URL.
+// curl passes its arguments on, which may say another version than HTTP/1.1; the
+// last one is a path or a URL.
 func curl(ts *testscript.TestScript, neg bool, socket string, args []string) {
 	usage(ts, len(args) == 0, "get [curl flags] URL")
-	all := []string{"-sS", "-i", "--max-time", "20", "--path-as-is", "--unix-socket", ts.MkAbs(socket)}
+	all := []string{"-sS", "-i", "--http1.1", "--max-time", "20", "--path-as-is", "--unix-socket", ts.MkAbs(socket)}
 	last := len(args) - 1
 	url := args[last]
 	scheme, host, _ := strings.Cut(url, "://")

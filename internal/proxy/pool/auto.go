@@ -184,3 +184,6 @@ func (a *Auto[C]) Connections() (open, idle int) {
 	moreOpen, moreIdle := a.mux.Connections()
 	return open + moreOpen, idle + moreIdle
 }
+
+// Horizon is what was learned of connections without streams.
+func (a *Auto[C]) Horizon() (limit time.Duration, ok bool) { return a.single.Horizon() }
