@@ -198,11 +198,11 @@ func (c *compiler) checkAddresses() {
 	taken := c.adminPlace()
 	add := func(name string) bool {
 		l := c.listeners.chosen[name]
-		own := taker{"listener " + name, l.Spec.At("address"), placeOf(l)}
+		own := taker{"listener " + name, l.Spec.At("address"), placeOf(l), transportsOf(&l.Spec)}
 		for _, other := range taken {
-			if own.place.overlaps(other.place) {
+			if both := own.over & other.over; both != 0 && own.place.overlaps(other.place) {
 				c.listeners.report(c, name).Errorf("address", "choose another port or address",
-					"address %q is taken by %s%s", l.Spec.Address, other.name, at(other.pos))
+					"address %q is taken by %s%s%s", l.Spec.Address, other.name, at(other.pos), onUDP(both))
 				return false
 			}
 		}
@@ -252,6 +252,34 @@ type taker struct {
 	name  string
 	pos   config.Pos
 	place place
+	over  transports
+}
+
+// onUDP tells, in a message, that only the UDP ports are the same.
+func onUDP(both transports) string {
+	if both == overUDP {
+		return ", on UDP"
+	}
+	return ""
+}
+
+// transports are what an address is listened on by: the ports of TCP and those
+// of UDP are apart.
+type transports uint8
+
+const (
+	overTCP transports = 1 << iota // and Unix sockets
+	overUDP
+)
+
+func transportsOf(spec *config.Listener) transports {
+	switch {
+	case spec.Protocol == "udp":
+		return overUDP
+	case spec.HTTP3 != nil:
+		return overTCP | overUDP
+	}
+	return overTCP
 }
 
 func (c *compiler) adminPlace() []taker {
@@ -259,7 +287,7 @@ func (c *compiler) adminPlace() []taker {
 	if err != nil { // off, or refused already
 		return nil
 	}
-	return []taker{{"admin", config.Pos{}, p}}
+	return []taker{{"admin", config.Pos{}, p, overTCP}}
 }
 
 func placeOf(l *snapshot.Listener) place {

@@ -20,8 +20,10 @@ func (c *compiler) cluster(spec *config.Cluster, r *config.Report) *snapshot.Clu
 	if spec.RetryBudget.Ratio > 0.5 {
 		r.Warnf("retry_budget.ratio", "write 0.2", "a budget of %v lets retries multiply the load of a service that fails", spec.RetryBudget.Ratio)
 	}
+	checkClusterProtocol(spec, r)
 	if spec.Health != nil {
 		checkHealth(spec.Health, r.Below("health"))
+		checkHealthProtocol(spec, r.Below("health"))
 	}
 	checkEjection(&spec.Ejection, r.Below("ejection"))
 	if spec.TLS != nil {

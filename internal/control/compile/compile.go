@@ -57,6 +57,7 @@ func Compile(in Inputs) (*snapshot.Snapshot, config.Problems) {
 		return c.keepAll(), c.sorted()
 	}
 	c.checkReferences()
+	c.checkFit()
 	c.linkListeners()
 	c.checkConflicts()
 	c.keepReferenced()
@@ -79,6 +80,7 @@ type compiler struct {
 	listeners *set[snapshot.Listener]
 	routes    *set[snapshot.Route]
 	clusters  *set[snapshot.Cluster]
+	audiences map[audience][]string // the listeners of routes that name none
 }
 
 func newCompiler(in Inputs) *compiler {
@@ -93,6 +95,7 @@ func newCompiler(in Inputs) *compiler {
 	c.listeners = newSet("listener", c.previous.Listeners, nameOfListener)
 	c.routes = newSet("route", c.previous.Routes, nameOfRoute)
 	c.clusters = newSet("cluster", c.previous.Clusters, nameOfCluster)
+	c.audiences = map[audience][]string{}
 	return c
 }
 

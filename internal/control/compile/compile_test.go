@@ -127,6 +127,12 @@ func summary(s *snapshot.Snapshot) string {
 		if len(l.Trust) > 0 {
 			fmt.Fprintf(&b, " trust=%v", l.Trust)
 		}
+		if l.Spec.Protocol != "http" {
+			fmt.Fprintf(&b, " %s", l.Spec.Protocol)
+		}
+		if len(l.ProxyFrom) > 0 {
+			fmt.Fprintf(&b, " proxy-from=%v", l.ProxyFrom)
+		}
 		if l.TLS != nil {
 			fmt.Fprintf(&b, " tls")
 			for _, pair := range l.TLS.Certificates {
@@ -138,6 +144,9 @@ func summary(s *snapshot.Snapshot) string {
 	}
 	for _, r := range s.Routes {
 		fmt.Fprintf(&b, "route %s: %s on %v", r.Spec.Name, matchText(&r.Match), r.Listeners)
+		if kind := trafficOf(&r.Spec); kind != requests {
+			fmt.Fprintf(&b, " for %s", kind)
+		}
 		for _, f := range r.Filters {
 			fmt.Fprintf(&b, " %s%+v", f.Name, f.Settings)
 		}
@@ -164,7 +173,10 @@ func matchText(m *snapshot.Match) string {
 	if len(m.Methods) > 0 {
 		text += fmt.Sprintf(" %v", m.Methods)
 	}
-	for _, part := range [][]string{valueKeys(m.Headers, asIs), valueKeys(m.Query, asIs), valueKeys(m.Cookies, asIs), prefixKeys(m.Clients)} {
+	if m.GRPC {
+		text += " grpc"
+	}
+	for _, part := range [][]string{valueKeys(m.Headers, asIs), valueKeys(m.Query, asIs), valueKeys(m.Cookies, asIs), prefixKeys(m.Clients), m.ALPN, portKeys(m.Ports)} {
 		if len(part) > 0 {
 			text += fmt.Sprintf(" %v", part)
 		}

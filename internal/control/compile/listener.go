@@ -17,6 +17,10 @@ func (c *compiler) listener(spec *config.Listener, r *config.Report) *snapshot.L
 	checkListenerLimits(&spec.Limits, r.Below("limits"))
 	checkListenerTimeouts(&spec.Timeouts, r.Below("timeouts"))
 	l.Trust = checkForwarded(&spec.Forwarded, r.Below("forwarded"))
+	checkListenerProtocol(spec, p, r)
+	if spec.ProxyProtocol != nil {
+		l.ProxyFrom = checkProxyProtocol(spec.ProxyProtocol, r.Below("proxy_protocol"))
+	}
 	if spec.TLS != nil {
 		l.TLS = c.listenerTLS(spec, r.Below("tls"))
 	}
@@ -45,6 +49,9 @@ func checkListenerTimeouts(t *config.ListenerTimeouts, r *config.Report) {
 	needed(r, "body_idle", t.BodyIdle)
 	needed(r, "write_idle", t.WriteIdle)
 	needed(r, "tunnel_idle", t.TunnelIdle)
+	needed(r, "session_idle", t.SessionIdle)
+	needed(r, "hello", t.Hello)
+	needed(r, "detect", t.Detect)
 }
 
 // checkForwarded returns the ranges that are trusted.

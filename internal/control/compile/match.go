@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/weirproxy/weir/config"
@@ -9,7 +10,7 @@ import (
 )
 
 func match(spec *config.Match, r *config.Report) snapshot.Match {
-	return snapshot.Match{
+	m := snapshot.Match{
 		Hosts:   hosts(spec.Hosts, r),
 		Path:    pathMatch(&spec.Path, r.Below("path")),
 		Methods: methods(spec.Methods, "methods", r),
@@ -17,8 +18,25 @@ func match(spec *config.Match, r *config.Report) snapshot.Match {
 		Query:   values(spec.Query, "query", r, checkQueryName),
 		Cookies: values(spec.Cookies, "cookies", r, checkCookieName),
 		Clients: prefixes(r, "clients", spec.Clients),
+		ALPN:    spec.ALPN,
+		Ports:   checkPorts(spec.Ports, "ports", r),
 	}
+	if at := slices.Index(spec.Methods, "CONNECT"); at >= 0 {
+		r.Errorf(index("methods", at), "make a route of its own for it, with connect: {}", "CONNECT is not matched by methods: it opens a tunnel")
+	}
+	for i, name := range spec.ALPN {
+		if name == "" || len(name) > maxALPN {
+			r.Errorf(index("alpn", i), "write for example h2 or http/1.1", "%q is no name of a protocol in ALPN", name)
+		}
+	}
+	if spec.GRPC != nil {
+		matchGRPC(spec, &m, r)
+	}
+	return m
 }
+
+// maxALPN is the longest name (RFC 7301 section 3.1).
+const maxALPN = 255
 
 func methods(texts []string, path string, r *config.Report) []string {
 	for i, method := range texts {
@@ -27,8 +45,6 @@ func methods(texts []string, path string, r *config.Report) []string {
 			r.Errorf(index(path, i), "write GET, POST, ...", "%q is no method", method)
 		case upper != method:
 			r.Errorf(index(path, i), "write "+upper, "method %q is not in upper case: methods are compared letter by letter", method)
-		case method == "CONNECT":
-			r.Errorf(index(path, i), "remove it", "CONNECT is not served")
 		}
 	}
 	return texts

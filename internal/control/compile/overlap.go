@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/weirproxy/weir/internal/snapshot"
@@ -54,8 +55,11 @@ func (c *compiler) conflicting(name string, seen map[string][]string) string {
 // conditions, methods and listeners apart. Every part stands with its length.
 func matchKeys(route *snapshot.Route) []string {
 	m := &route.Match
-	rest := fmt.Sprintf("%d %s methods=%t", route.Spec.Priority, pathKey(&m.Path), len(m.Methods) > 0)
-	for _, part := range [][]string{valueKeys(m.Headers, strings.ToLower), valueKeys(m.Query, asIs), valueKeys(m.Cookies, asIs), prefixKeys(m.Clients)} {
+	rest := fmt.Sprintf("%s %d %s methods=%t grpc=%t", trafficOf(&route.Spec), route.Spec.Priority, pathKey(&m.Path), len(m.Methods) > 0, m.GRPC)
+	for _, part := range [][]string{
+		valueKeys(m.Headers, strings.ToLower), valueKeys(m.Query, asIs), valueKeys(m.Cookies, asIs), prefixKeys(m.Clients),
+		slices.Clone(m.ALPN), portKeys(m.Ports),
+	} {
 		slices.Sort(part)
 		rest += fmt.Sprintf(" %q", part)
 	}
@@ -123,6 +127,14 @@ func prefixKeys(prefixes []netip.Prefix) []string {
 	keys := make([]string, len(prefixes))
 	for i, p := range prefixes {
 		keys[i] = p.String()
+	}
+	return keys
+}
+
+func portKeys(ports []uint16) []string {
+	keys := make([]string, len(ports))
+	for i, port := range ports {
+		keys[i] = strconv.Itoa(int(port))
 	}
 	return keys
 }

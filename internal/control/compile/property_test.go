@@ -31,6 +31,15 @@ listeners:
       certificates: [{cert: {file: site.crt}, key: {env: SITE_KEY}}]
       client_certificate: {mode: optional, ca: {file: ca.pem}}
     forwarded: {trust: [10.0.0.0/8], via: weir}
+    http2: {max_streams: 50}
+    http3: {early_data: true}
+  - {name: bytes, address: ":5432", protocol: tcp, proxy_protocol: {from: [10.0.0.0/8]}}
+  - {name: packets, address: ":53", protocol: udp}
+  - name: frames
+    address: ":9000"
+    protocol: framed
+    framed: {framing: {type: length, length_bytes: 2, max: 60KiB}, host: frames.example.com, error: "ERR {reason}"}
+  - {name: any, address: ":9001", protocol: detect, timeouts: {detect: 1s}}
 routes:
   - name: api
     listeners: [public]
@@ -46,9 +55,16 @@ routes:
     retry: {on: [connect, 5xx], per_try: 5s}
     filters: [{guard: {realm: a, allow: [x, "y"]}}, {stamp: {set: {b: c, d: e}}}]
     rewrite: {path: "/v2/{id}/{rest...}", host: b.example.com}
-    to: [{cluster: one, weight: 2}, {cluster: two}]
+    to: [{cluster: one, weight: 2}, {cluster: two}, {cluster: quic, weight: 0}]
     split: {key: "cookie:session"}
   - {name: moved, match: {path: {prefix: /old}}, redirect: {prefix: /new, status: 301}}
+  - {name: early, listeners: [public], early_data: true, match: {path: {prefix: /early}}, respond: {}}
+  - {name: call, match: {grpc: {service: a.B, method: C}}, retry: {on: ["grpc:unavailable"]}, to: [{cluster: calls}]}
+  - {name: tunnel, listeners: [any], connect: {target: true, ports: [443, 8443], allow_private: true}, match: {hosts: [c.example.com]}, tunnel: {idle: 1m}}
+  - {name: carried, protocol: tcp, match: {hosts: [d.example.com], alpn: [h2, h3], ports: [5432]}, to: [{cluster: plain}]}
+  - {name: passed, protocol: tcp, passthrough: true, listeners: [public], match: {hosts: [e.example.com]}, to: [{cluster: plain}]}
+  - {name: datagrams, protocol: udp, to: [{cluster: plain}]}
+  - {name: framed, listeners: [frames], match: {path: {exact: /}}, to: [{cluster: lines}]}
   - {name: gone, match: {path: {regex: "/gone/.*"}}, respond: {status: 410, body: gone}}
 clusters:
   - name: one
@@ -58,6 +74,10 @@ clusters:
   - name: two
     dns: {srv: _http._tcp.example.com}
     resolver: {servers: ["10.0.0.2:53"]}
+  - {name: calls, protocol: h2c, http2: {ping_interval: 30s}, endpoints: ["10.0.0.3:80"], health: {type: grpc, service: a.B}}
+  - {name: plain, balance: hash, endpoints: ["10.0.0.4:80"]}
+  - {name: lines, protocol: framed, framing: {delimiter: "\r\n"}, endpoints: ["10.0.0.5:80"]}
+  - {name: quic, protocol: h3, tls: {}, endpoints: ["10.0.0.6:443"]}
 `
 
 func TestDeterminism(t *testing.T) {
@@ -98,6 +118,12 @@ func TestHashCoversEverything(t *testing.T) {
 		{"weight: 3", "weight: 5", "cluster one"},
 		{"server_name: a.", "server_name: b.", "cluster one"},
 		{"_http._tcp", "_https._tcp", "cluster two"},
+		{"from: [10.0.0.0/8]", "from: [10.0.0.0/9]", "listener bytes"},
+		{"max: 60KiB", "max: 50KiB", "listener frames"},
+		{"method: C", "method: D", "route call"},
+		{"alpn: [h2, h3]", "alpn: [h2]", "route carried"},
+		{"[443, 8443]", "[443]", "route tunnel"},
+		{"ping_interval: 30s", "ping_interval: 31s", "cluster calls"},
 	} {
 		text := strings.Replace(everything, c.old, c.new, 1)
 		changed, problems := Compile(parsed(text, base))
@@ -157,8 +183,10 @@ func TestEveryLineMissing(t *testing.T) {
 	}
 	for at := range lines {
 		text := strings.Join(without(lines, at), "\n")
+		in := parsed(text, nil)
 		for _, previous := range []*snapshot.Snapshot{nil, base} {
-			compiled, problems := Compile(parsed(text, previous))
+			in.Previous = previous
+			compiled, problems := Compile(in)
 			checkWhole(t, fmt.Sprintf("without line %d (%s)", at+1, lines[at]), previous, compiled, problems)
 		}
 	}
@@ -225,9 +253,9 @@ func checkWhole(t *testing.T, what string, previous, compiled *snapshot.Snapshot
 	if previous == nil && problems.Errors() > 0 {
 		t.Errorf("%s: compiled in spite of errors:\n%s", what, problemText(problems))
 	}
-	listeners, clusters := map[string]bool{}, map[string]bool{}
+	listeners, clusters := map[string]*config.Listener{}, map[string]*config.Cluster{}
 	for _, l := range compiled.Listeners {
-		listeners[l.Spec.Name] = true
+		listeners[l.Spec.Name] = &l.Spec
 		if l.TLS != nil && len(l.TLS.Certificates) == 0 {
 			t.Errorf("%s: listener %s has lost its certificates", what, l.Spec.Name)
 		}
@@ -236,7 +264,7 @@ func checkWhole(t *testing.T, what string, previous, compiled *snapshot.Snapshot
 		}
 	}
 	for _, k := range compiled.Clusters {
-		clusters[k.Spec.Name] = true
+		clusters[k.Spec.Name] = &k.Spec
 		if k.TLS != nil && k.Spec.TLS.CA != nil && k.TLS.CA.Empty() {
 			t.Errorf("%s: cluster %s has lost its CA", what, k.Spec.Name)
 		}
@@ -246,13 +274,17 @@ func checkWhole(t *testing.T, what string, previous, compiled *snapshot.Snapshot
 			t.Errorf("%s: route %s has no listener", what, r.Spec.Name)
 		}
 		for _, name := range r.Listeners {
-			if !listeners[name] {
+			if l := listeners[name]; l == nil {
 				t.Errorf("%s: route %s refers to listener %s, which is not there", what, r.Spec.Name, name)
+			} else if !speaks(l, &r.Spec) {
+				t.Errorf("%s: route %s is for %s, and its listener %s has protocol %s", what, r.Spec.Name, trafficOf(&r.Spec), name, l.Protocol)
 			}
 		}
 		for _, target := range r.Spec.To {
-			if !clusters[target.Cluster] {
+			if k := clusters[target.Cluster]; k == nil {
 				t.Errorf("%s: route %s refers to cluster %s, which is not there", what, r.Spec.Name, target.Cluster)
+			} else if wrong := misfitOf(&r.Spec, k); wrong != nil {
+				t.Errorf("%s: route %s does not go with cluster %s, which %s", what, r.Spec.Name, target.Cluster, wrong.what)
 			}
 		}
 	}

@@ -2,8 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/weirproxy/weir/config"
 )
@@ -50,8 +48,11 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 	for i, target := range route.Spec.To {
 		resolve(c, c.clusters, target.Cluster, index("to", i)+".cluster", clusters, r)
 	}
+	if !c.checkSpeakers(route, r) {
+		return false
+	}
 	if route.Spec.ClientCertificate == "require" {
-		c.checkClientCertificate(route.Spec.Listeners, r)
+		c.checkClientCertificate(c.speakers(&route.Spec), r)
 	}
 	return clean
 }
@@ -71,9 +72,6 @@ func resolve[T any](c *compiler, s *set[T], name, path string, names []string, r
 // checkClientCertificate: a route that requires one needs a listener that asks
 // for one, or it refuses every request.
 func (c *compiler) checkClientCertificate(listeners []string, r *config.Report) {
-	if len(listeners) == 0 {
-		listeners = c.listeners.names()
-	}
 	var without []string
 	for _, name := range listeners {
 		l := c.listeners.chosen[name]
@@ -92,22 +90,11 @@ func (c *compiler) checkClientCertificate(listeners []string, r *config.Report) 
 }
 
 // linkListeners spells out the listeners of every route. A held route loses
-// those that are gone, and goes when none is left.
+// those that are gone or speak something else now, and goes when none is left.
 func (c *compiler) linkListeners() {
-	all := c.listeners.names()
 	for _, name := range c.routes.names() {
 		route := c.routes.chosen[name]
-		if len(route.Spec.Listeners) == 0 {
-			route.Listeners = all
-			continue
-		}
-		there := map[string]bool{}
-		for _, listener := range route.Spec.Listeners {
-			if c.listeners.chosen[listener] != nil {
-				there[listener] = true
-			}
-		}
-		if route.Listeners = slices.Sorted(maps.Keys(there)); len(there) == 0 {
+		if route.Listeners = c.speakers(&route.Spec); len(route.Listeners) == 0 {
 			c.routes.refuse(name)
 		}
 	}

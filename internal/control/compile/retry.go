@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/grpcstatus"
 	"github.com/weirproxy/weir/internal/statusset"
 )
 
@@ -17,23 +18,15 @@ func checkRetry(spec *config.Route, r *config.Report) {
 	retry := &spec.Retry
 	unusual(r, "attempts", retry.Attempts, 5)
 	unusual(r, "max_body", retry.MaxBody, 16<<20)
-	for i, on := range retry.On {
-		switch on {
-		case "connect", "reset", "timeout":
-		default:
-			if !statusset.Valid(on) {
-				r.Errorf(index("on", i), suggestOr(on, []string{"connect", "reset", "timeout"}, "write connect, reset, timeout, a status (503) or a class (5xx)"), "%q is no reason to retry", on)
-			} else if on[0] < '4' {
-				r.Warnf(index("on", i), "remove it", "%s is no failure", on)
-			}
-		}
-	}
+	checkRetryOn(retry.On, trafficOf(spec), r)
 	if retry.Attempts <= 1 {
 		return
 	}
 	methods(retry.Methods, "methods", r)
 	for i, method := range retry.Methods {
-		if method == strings.ToUpper(method) && !safeToRepeat(method) {
+		if method == "CONNECT" {
+			r.Errorf(index("methods", i), "remove it", "a tunnel is opened again only when nothing of it was sent")
+		} else if method == strings.ToUpper(method) && !safeToRepeat(method) {
 			r.Warnf(index("methods", i), "keep it only if the service recognises repeated requests",
 				"%s may be carried out twice: an attempt whose answer got lost is sent again", method)
 		}
@@ -46,6 +39,26 @@ func checkRetry(spec *config.Route, r *config.Report) {
 	}
 	if retry.BackoffBase > retry.BackoffMax {
 		r.Warnf("backoff_base", "make it shorter than backoff_max", "backoff_base (%s) is longer than backoff_max (%s)", retry.BackoffBase, retry.BackoffMax)
+	}
+}
+
+func checkRetryOn(reasons []string, kind traffic, r *config.Report) {
+	known := []string{"connect", "reset", "timeout"}
+	for i, on := range reasons {
+		grpc := strings.HasPrefix(on, grpcstatus.Prefix)
+		_, isCode := grpcstatus.Parse(on)
+		switch {
+		case slices.Contains(known, on):
+		case kind != requests && (isCode || statusset.Valid(on)):
+			r.Errorf(index("on", i), "write connect, reset or timeout", "%q is no reason to retry %s, which have no status", on, actionNouns[kind])
+		case isCode:
+		case grpc:
+			r.Errorf(index("on", i), suggestOr(on, grpcstatus.Words(), "write for example grpc:unavailable"), "%q is no error of gRPC", on)
+		case !statusset.Valid(on):
+			r.Errorf(index("on", i), suggestOr(on, known, "write connect, reset, timeout, a status (503), a class (5xx) or one of gRPC (grpc:unavailable)"), "%q is no reason to retry", on)
+		case on[0] < '4':
+			r.Warnf(index("on", i), "remove it", "%s is no failure", on)
+		}
 	}
 }
 

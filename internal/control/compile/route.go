@@ -22,7 +22,12 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 			r.Warnf(index("listeners", i), "remove it", "listener %q stands there twice", name)
 		}
 	}
+	checkTraffic(spec, r)
 	checkAction(spec, r)
+	if spec.Connect != nil && trafficOf(spec) == tunnels {
+		checkConnect(spec, r)
+		needed(r, "timeout", spec.Timeout)
+	}
 	if len(spec.To) > 0 {
 		checkTargets(spec, r)
 		checkRetry(spec, r.Below("retry"))
@@ -40,7 +45,7 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 	return compiled
 }
 
-// checkAction: exactly one of to, redirect and respond.
+// checkAction: exactly one of to, redirect, respond and connect.target.
 func checkAction(spec *config.Route, r *config.Report) {
 	var actions []string
 	if len(spec.To) > 0 {
@@ -52,14 +57,30 @@ func checkAction(spec *config.Route, r *config.Report) {
 	if spec.Respond != nil {
 		actions = append(actions, "respond")
 	}
+	if spec.Connect != nil && spec.Connect.Target {
+		actions = append(actions, "connect.target")
+	}
+	kind := trafficOf(spec)
 	switch {
 	case len(actions) == 0:
-		r.Errorf("", "add to: [{cluster: NAME}], redirect or respond", "route %q does nothing with its requests", spec.Name)
+		r.Errorf("", actionFix(kind), "route %q does nothing with its %s", spec.Name, actionNouns[kind])
 	case len(actions) > 1:
 		r.Errorf(actions[1], "keep one", "route %q has %s", spec.Name, strings.Join(actions, " and "))
-	case actions[0] != "to" && spec.Rewrite != nil:
+	case kind == requests && actions[0] != "to" && spec.Rewrite != nil:
 		r.Warnf("rewrite", "remove it", "rewrite has no effect with %s", actions[0])
 	}
+}
+
+var actionNouns = map[traffic]string{requests: "requests", tunnels: "tunnels", connections: "connections", sessions: "sessions"}
+
+func actionFix(kind traffic) string {
+	switch kind {
+	case requests:
+		return "add to: [{cluster: NAME}], redirect or respond"
+	case tunnels:
+		return "add to: [{cluster: NAME}], or connect: {target: true}"
+	}
+	return "add to: [{cluster: NAME}]"
 }
 
 func checkTargets(spec *config.Route, r *config.Report) {
@@ -137,7 +158,5 @@ func checkRespond(spec *config.Respond, r *config.Report) {
 		r.Errorf("body", "remove it, or write another status", "status %d has no body", spec.Status)
 	}
 	unusual(r, "body", len(spec.Body), 1<<20)
-	if strings.ContainsFunc(spec.ContentType, func(c rune) bool { return c < ' ' || c > '~' }) {
-		r.Errorf("content_type", "write for example text/plain; charset=utf-8", "content type %q has bytes that a header must not have", spec.ContentType)
-	}
+	checkHeaderText(spec.ContentType, "content_type", "text/plain; charset=utf-8", r)
 }

@@ -26,11 +26,15 @@ type shadower struct {
 // seconds); what is not found then is not warned about.
 const maxComparisons = 20_000_000
 
-type leadKey struct{ host, lead string }
+type leadKey struct {
+	kind       traffic
+	host, lead string
+}
 
 // outline is a route with what comparisons need.
 type outline struct {
 	route     *snapshot.Route
+	kind      traffic
 	key, lead string
 	rank      int // order of the kinds of paths; lower comes first
 	shape     *shape
@@ -42,7 +46,7 @@ type outline struct {
 func outlineOf(route *snapshot.Route) *outline {
 	m := &route.Match
 	o := &outline{
-		route: route, key: pathKey(&m.Path), rank: rankOf(&m.Path), shape: shapeOf(&m.Path),
+		route: route, kind: trafficOf(&route.Spec), key: pathKey(&m.Path), rank: rankOf(&m.Path), shape: shapeOf(&m.Path),
 		headers: valueKeys(m.Headers, strings.ToLower), query: valueKeys(m.Query, asIs), cookies: valueKeys(m.Cookies, asIs),
 	}
 	if o.shape != nil {
@@ -64,7 +68,7 @@ func (c *compiler) warnAboutDead() {
 		o := outlineOf(route)
 		outlines[route.Spec.Name] = o
 		for _, host := range hostsOf(route) {
-			key := leadKey{host, o.lead}
+			key := leadKey{o.kind, host, o.lead}
 			s.byLead[key] = append(s.byLead[key], o)
 		}
 	}
@@ -108,7 +112,7 @@ func (s *shadower) shadow(inner *outline) *outline {
 func (s *shadower) onHost(inner *outline, host string) *outline {
 	for wider := host; wider != ""; wider = widen(wider) {
 		for lead := inner.lead; ; lead = lead[:strings.LastIndexByte(lead, '/')] {
-			for _, outer := range s.byLead[leadKey{wider, lead}] {
+			for _, outer := range s.byLead[leadKey{inner.kind, wider, lead}] {
 				if outer.route.Spec.Priority < inner.route.Spec.Priority || s.left == 0 {
 					break
 				}
@@ -150,19 +154,26 @@ func (o *outline) before(inner *outline, sameHost bool) bool {
 func (o *outline) covers(inner *outline) bool {
 	outer, in := &o.route.Match, &inner.route.Match
 	return o.coversPath(inner) &&
-		(len(outer.Methods) == 0 || len(in.Methods) > 0 && containsAll(outer.Methods, in.Methods)) &&
+		coversAny(outer.Methods, in.Methods) &&
 		containsAll(inner.headers, o.headers) && containsAll(inner.query, o.query) && containsAll(inner.cookies, o.cookies) &&
-		coversClients(outer.Clients, in.Clients) &&
+		coversClients(outer.Clients, in.Clients) && (in.GRPC || !outer.GRPC) &&
+		coversAny(outer.ALPN, in.ALPN) && coversAny(outer.Ports, in.Ports) &&
+		(o.route.Spec.Passthrough || !inner.route.Spec.Passthrough) && // passed on before anything else is looked at
 		containsAll(o.route.Listeners, inner.route.Listeners)
 }
 
-func containsAll(all, some []string) bool {
+func containsAll[E comparable](all, some []E) bool {
 	for _, s := range some {
 		if !slices.Contains(all, s) {
 			return false
 		}
 	}
 	return true
+}
+
+// coversAny: of a list one must hold, and no list always holds.
+func coversAny[E comparable](outer, inner []E) bool {
+	return len(outer) == 0 || len(inner) > 0 && containsAll(outer, inner)
 }
 
 func coversClients(outer, inner []netip.Prefix) bool {

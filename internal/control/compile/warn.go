@@ -9,6 +9,9 @@ import (
 func (c *compiler) warn() {
 	c.warnAboutUnused()
 	c.warnAboutUncovered()
+	c.warnAboutPassthrough()
+	c.warnAboutEarlyData()
+	c.warnAboutFit()
 	c.warnAboutDead()
 	c.warnAboutLoops()
 }
@@ -30,7 +33,7 @@ func (c *compiler) warnAboutUnused() {
 	}
 	for _, name := range c.listeners.fresh() {
 		if !served[name] {
-			c.listeners.report(c, name).Warnf("", "add a route, or remove the listener", "no route serves listener %q: every request there is answered with 404", name)
+			c.listeners.report(c, name).Warnf("", "add a route, or remove the listener", "no route serves listener %q: every %s", name, fateOf[c.listeners.chosen[name].Spec.Protocol])
 		}
 	}
 	for _, name := range c.clusters.fresh() {
@@ -38,6 +41,12 @@ func (c *compiler) warnAboutUnused() {
 			c.clusters.report(c, name).Warnf("", "add it to a route, or remove it", "no route uses cluster %q", name)
 		}
 	}
+}
+
+// fateOf is what becomes of what no route takes, by the protocol of a listener.
+var fateOf = map[string]string{
+	"http": "request there is answered with 404", "framed": "frame there is answered with an error",
+	"tcp": "connection there is closed", "detect": "connection there is closed or answered with 404", "udp": "datagram there is dropped",
 }
 
 // lacksRoutes tells whether routes may stand in what could not be decoded.
@@ -66,6 +75,9 @@ func (c *compiler) warnAboutUncovered() {
 	}
 	for _, name := range c.routes.fresh() {
 		route := c.routes.chosen[name]
+		if trafficOf(&route.Spec) == tunnels || route.Spec.Passthrough { // the certificate is that of another server
+			continue
+		}
 		r := c.routes.report(c, name)
 		for i, text := range route.Spec.Match.Hosts {
 			host, err := parseHost(text)
