@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,8 @@ import (
 // proxy is one program under test.
 type proxy struct {
 	name string
+	// forks: a child of it does the work.
+	forks bool
 	// files writes what it needs into dir and returns its command line.
 	files func(dir string, s setup) ([]string, error)
 }
@@ -33,10 +36,10 @@ type setup struct {
 
 func proxies(weir, self string) []proxy {
 	return []proxy{
-		{"nginx", nginxFiles},
-		{"haproxy", haproxyFiles},
-		{"weir", func(dir string, s setup) ([]string, error) { return weirFiles(weir, dir, s) }},
-		{"httputil", func(dir string, s setup) ([]string, error) {
+		{"nginx", true, nginxFiles},
+		{"haproxy", false, haproxyFiles},
+		{"weir", false, func(dir string, s setup) ([]string, error) { return weirFiles(weir, dir, s) }},
+		{"httputil", false, func(dir string, s setup) ([]string, error) {
 			return []string{self, "-reverse-proxy", s.listen, "-to", s.upstream, "-cert", s.cert, "-key", s.key,
 				"-grpc=" + strconv.FormatBool(s.grpc), "-log", filepath.Join(dir, "access.log")}, nil
 		}},
@@ -77,7 +80,7 @@ func (p proxy) start(core int, s setup) (*running, error) {
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if err := waitFor(s.listen); err != nil {
+	if err := r.wait(p.forks, s.listen); err != nil {
 		r.stop()
 		return nil, fmt.Errorf("%s did not start: %w\n%s", p.name, err, r.output)
 	}
@@ -96,13 +99,18 @@ func (r *running) stop() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// waitFor returns once address accepts connections.
-func waitFor(address string) error {
+// wait returns once the proxy accepts connections; one that forks does so before
+// the process is there that serves them.
+func (r *running) wait(forks bool, address string) error {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
-			return conn.Close()
+			conn.Close()
+			if !forks || len(r.pids()) > 1 {
+				return nil
+			}
+			err = errors.New("it has no child")
 		}
 		if time.Now().After(deadline) {
 			return err
