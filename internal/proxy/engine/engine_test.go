@@ -37,7 +37,7 @@ func compiled(t testing.TB, document string, previous *snapshot.Snapshot) *snaps
 	}
 	s, problems := compile.Compile(compile.Inputs{
 		Documents: []*config.Document{doc}, Problems: problems, Filters: filter.NewRegistry(all.Definitions()...),
-		Previous: previous, Now: time.Now(),
+		Previous: previous, Now: time.Now(), Files: os.ReadFile,
 	})
 	if problems.Errors() > 0 {
 		t.Fatal(problems)
