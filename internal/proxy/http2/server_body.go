@@ -27,6 +27,7 @@ type requestBody struct {
 var (
 	_ stream.Prefetcher = (*requestBody)(nil)
 	_ stream.Awaiter    = (*requestBody)(nil)
+	_ stream.Announcer  = (*requestBody)(nil)
 )
 
 func closedFault() error { return &stream.Fault{Kind: stream.ClientGone, Cause: errBodyClosed} }
@@ -180,6 +181,16 @@ func (b *requestBody) Trailer() *stream.Header {
 		return nil
 	}
 	return &in.trailer
+}
+
+// Announced is the Trailer field; see stream.Announcer.
+func (b *requestBody) Announced() string {
+	b.life.Lock()
+	defer b.life.Unlock()
+	if b.s == nil {
+		return ""
+	}
+	return announceable(b.s.announced)
 }
 
 // Bytes is the rest of the body if it is in memory; see stream.Whole.

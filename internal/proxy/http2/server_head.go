@@ -59,7 +59,8 @@ type requestHead struct {
 	length                                    int64 // of Content-Length; -1 without one
 	expect                                    string
 	expects                                   int
-	cookies                                   int // crumbs
+	announced                                 string // of the first Trailer field
+	cookies                                   int    // crumbs
 	cookieBytes                               int
 }
 
@@ -125,7 +126,12 @@ func (h *requestHead) takeField(f *headField, header *stream.Header) error {
 			return errTE
 		}
 		return nil
-	case stream.HTTP2Settings, stream.Trailer:
+	case stream.HTTP2Settings:
+		return nil
+	case stream.Trailer:
+		if h.announced == "" {
+			h.announced = f.value
+		}
 		return nil
 	case stream.Host:
 		h.hosts++

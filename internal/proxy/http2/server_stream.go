@@ -31,6 +31,8 @@ type serverStream struct {
 	received int64
 	fault    *stream.Fault // why it is gone
 
+	announced string // the Trailer field of the head
+
 	malformed *stream.Fault // what the worker answers instead of asking the service
 
 	interimMu sync.Mutex // orders interim responses before the final one
@@ -112,7 +114,7 @@ func (s *serverStream) begin(c *serverConn, now time.Time) {
 	}
 	s.req.Exchange.Start, s.req.Exchange.HeadRead = now, now
 	s.recvDone, s.sendDone, s.gone, s.resetUs, s.counted = false, false, false, false, false
-	s.declared, s.received, s.fault, s.malformed = -1, 0, nil, nil
+	s.declared, s.received, s.fault, s.malformed, s.announced = -1, 0, nil, nil, ""
 	s.recv.init(c.srv.cfg.StreamWindow)
 	s.interimMu.Lock()
 	s.sealed, s.told, s.interims = false, false, 0
@@ -141,7 +143,7 @@ func (c *serverConn) readHead(s *serverStream, fields []headField, over *stream.
 	if ended && h.length > 0 {
 		return errLengthContent
 	}
-	s.declared = h.length
+	s.declared, s.announced = h.length, h.announced
 	s.malformed = h.facts(&s.req, c.scheme, &c.srv.cfg.Limits, ended)
 	return nil
 }

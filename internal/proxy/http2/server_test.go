@@ -24,6 +24,9 @@ var echo = serviceFunc(func(_ context.Context, req *stream.Request) (*stream.Res
 	for _, f := range req.Header.Fields() {
 		resp.Header.Add("Echo-"+f.Name, f.Value)
 	}
+	if a, ok := req.Body.(stream.Announcer); ok {
+		resp.Header.Add("Announced", a.Announced())
+	}
 	if trailer := req.Body.Trailer(); trailer != nil {
 		for _, f := range trailer.Fields() {
 			resp.Header.Add("Trailer-"+f.Name, f.Value)
@@ -48,12 +51,12 @@ func TestRequest(t *testing.T) {
 	if a.fields["date"] == "" {
 		t.Error("no date")
 	}
-	c.headers(3, false, head(postHead, "content-length", "5")...)
+	c.headers(3, false, head(postHead, "content-length", "5", "trailer", "x-sum")...)
 	c.check(c.fr.WriteData(3, false, []byte("he")))
 	c.check(c.fr.WriteData(3, false, []byte("llo")))
 	c.headers(3, true, "x-sum", "1", "x-forwarded-for", "6.6.6.6")
 	a = c.response(3)
-	if a.body != "POST example.com/ hello" || a.fields["trailer-x-sum"] != "1" || a.fields["trailer-x-forwarded-for"] != "" {
+	if a.body != "POST example.com/ hello" || a.fields["trailer-x-sum"] != "1" || a.fields["trailer-x-forwarded-for"] != "" || a.fields["announced"] != "x-sum" {
 		t.Errorf("response %+v", a)
 	}
 	ex := e.exchange(1)
