@@ -64,6 +64,11 @@ func (c *serverConn) linger() {
 		c.guard.Moved(c.src.buffered())
 		c.src.release()
 	}
+	// A client that sends on may not have read the response yet. It is held up,
+	// and has the rest of the phase to do so.
+	if c.prober != nil && c.ctx.Err() == nil {
+		_ = c.prober.Read(peek.Ended)
+	}
 }
 
 // probe asks the descriptor, on the dog's goroutine, whether the client has

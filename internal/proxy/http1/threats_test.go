@@ -310,7 +310,7 @@ func (e *edge) comeToRest(peers int, phase stream.Phase, body *counted) {
 
 // What is read and thrown away behind a refusal is bounded, not only its time.
 func TestLingerReadsNoFlood(t *testing.T) {
-	e := newEdge(t, echo)
+	e := newEdge(t, echo, func(cfg *ServerConfig) { cfg.Phases[stream.PhaseLinger].Ceiling = 100 * time.Millisecond })
 	p := e.dial()
 	p.send("?\r\n\r\n")
 	for piece := make([]byte, 64<<10); ; {
@@ -319,6 +319,25 @@ func TestLingerReadsNoFlood(t *testing.T) {
 		} else if err != nil {
 			return
 		}
+	}
+}
+
+// A client that sends more than that gets the response all the same: it is held
+// up, not reset, until the phase ends.
+func TestLingerHoldsTheFloodUp(t *testing.T) {
+	e := newEdge(t, echo)
+	p := e.dial()
+	p.send("?\r\n\r\n")
+	p.nc.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	for piece := make([]byte, 64<<10); ; {
+		if _, err := p.nc.Write(piece); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if err != nil {
+			t.Fatalf("the response is lost: %v", err)
+		}
+	}
+	if first, _ := p.head(); first != "HTTP/1.1 400 Bad Request" {
+		t.Error(first)
 	}
 }
 
