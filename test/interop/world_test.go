@@ -1,0 +1,84 @@
+package interop
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/weirproxy/weir/test/process"
+)
+
+// world is weir between every kind of downstream and every kind of upstream.
+// The first segment of a path names the cluster, the last one the case.
+type world struct {
+	*process.Process
+	trust *trust
+	dir   string
+	left  departures
+}
+
+// The kinds of clusters. Each has one of each kind of upstream.
+const (
+	fine     = "fine"     // well-behaved servers
+	scripted = "scripted" // does what the case says, frame by frame
+	silent   = "silent"   // the same, with little patience
+)
+
+// newWorld starts the upstreams and weir.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{trust: newTrust(t), dir: t.TempDir()}
+	w.trust.write(t, w.dir)
+	var clusters, routes strings.Builder
+	for _, u := range upstreams {
+		clusters.WriteString(u.cluster(fine+"-"+u.name, u.serve(t, w.trust, w.handler()), ""))
+	}
+	for _, u := range upstreams {
+		for _, kind := range []string{fine} {
+			name := kind + "-" + u.name
+			fmt.Fprintf(&routes, "  - {name: %s, match: {path: {prefix: /%s}}, retry: {attempts: 1}, to: [{cluster: %s}]}\n", name, name, name)
+		}
+	}
+	w.Process = process.Start(t, w.dir, fmt.Sprintf(`
+admin: {address: "unix:%s"}
+listeners:
+  - {name: clear, address: "127.0.0.1:0"}
+  - name: secure
+    address: "127.0.0.1:0"
+    tls: {certificates: [{cert: {file: site.crt}, key: {file: site.key}}]}
+    http3: {}
+clusters:
+%sroutes:
+%s`, process.AdminSocket(w.dir), clusters.String(), routes.String()))
+	t.Cleanup(func() { w.Stop(t) })
+	return w
+}
+
+// departures tell upstreams' handlers that saw their client leave.
+type departures struct {
+	mu     sync.Mutex
+	expect map[string]chan struct{}
+}
+
+// of is closed once the client of the exchange with this id has left.
+func (d *departures) of(id string) chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.expect == nil {
+		d.expect = map[string]chan struct{}{}
+	}
+	if d.expect[id] == nil {
+		d.expect[id] = make(chan struct{})
+	}
+	return d.expect[id]
+}
+
+// handler is that of the well-behaved upstreams.
+func (w *world) handler() http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("X-Upstream-Version", r.Proto)
+		serveFine(rw, r, &w.left)
+	})
+}
