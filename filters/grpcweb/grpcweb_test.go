@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -232,7 +233,7 @@ func TestBrokenOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(resp.Body); err != fault || len(got) > 4 {
+		if got, err := io.ReadAll(resp.Body); !errors.Is(err, fault) || len(got) > 4 {
 			t.Errorf("%s: %q, %v", contentType, got, err)
 		}
 	}
@@ -261,12 +262,12 @@ func TestBase64Requests(t *testing.T) {
 		if f, ok := err.(*stream.Fault); !ok || f.Kind != stream.ContentUnsupported || f.Retry != stream.RetryNever {
 			t.Errorf("%q: %v", bad, err)
 		}
-		if _, again := d.Read(make([]byte, 100)); again != err {
+		if _, again := d.Read(make([]byte, 100)); !errors.Is(again, err) {
 			t.Errorf("%q: then %v", bad, again)
 		}
 	}
 	broken := &stream.Fault{Kind: stream.ClientGone}
-	if _, err := io.ReadAll(&decoder{body: &messages{pieces: []string{"QUJDQ"}, fault: broken}}); err != broken {
+	if _, err := io.ReadAll(&decoder{body: &messages{pieces: []string{"QUJDQ"}, fault: broken}}); !errors.Is(err, broken) {
 		t.Errorf("a client that leaves within a group: %v", err)
 	}
 }
