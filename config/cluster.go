@@ -21,9 +21,11 @@ type Cluster struct {
 	HashKey string `yaml:"hash_key" json:"hash_key"`
 	// Protocol is what is spoken to the endpoints: h1, h2 (under TLS), h2c
 	// (HTTP/2 in the clear), h3, or framed; auto is what the endpoint chooses by
-	// ALPN under TLS, h1 in the clear. Routes with protocol tcp or udp need auto: they carry bytes.
+	// ALPN under TLS, h1 in the clear. Routes with protocol tcp or udp, and those
+	// for CONNECT, need auto: they carry bytes.
 	Protocol string `yaml:"protocol" json:"protocol" enum:"auto,h1,h2,h2c,h3,framed"`
-	// HTTP2 says how HTTP/2 is spoken to the endpoints.
+	// HTTP2 says how HTTP/2 is spoken to the endpoints. The number of streams and
+	// the windows hold for HTTP/3, too.
 	HTTP2 ClusterHTTP2 `yaml:"http2" json:"http2"`
 	// Framing says what a frame is. For protocol framed only.
 	Framing *Framing `yaml:"framing" json:"framing,omitempty"`

@@ -36,12 +36,21 @@ func (app App) explain() *cobra.Command {
 each other candidate does not, what the upstream would see, which filters run,
 timeouts, retries, cluster and endpoints. Nothing is sent.
 
+METHOD is that of a request, or
+  GRPC     a call: a POST with the content type of gRPC, to /package.Service/Method
+  CONNECT  with HOST:PORT in the place of a URL
+  TCP      with tcp://[HOST][:PORT], or tls://NAME[:PORT]?alpn=h2,http/1.1 for a TLS hello
+  UDP      with udp://[HOST][:PORT]
+
 With --admin it asks a running proxy what its running snapshot would do.
 Exit code 1 when the request would be refused or no route takes it.`,
 		Example: `  weir explain weir.yaml GET https://api.example.com/v1/items
   weir explain base.yaml team-a.yaml GET https://api.example.com/
   weir explain weir.yaml POST /v1/items -H 'Host: api.example.com' -H 'X-Tenant: a'
   weir explain weir.yaml GET http://intern.example.com/ --client 10.1.2.3
+  weir explain weir.yaml GRPC https://api.example.com/shop.v1.Orders/Place
+  weir explain weir.yaml CONNECT db.example.com:5432
+  weir explain weir.yaml TCP 'tls://db.example.com:5432?alpn=postgresql'
   weir explain --admin 127.0.0.1:9901 GET https://api.example.com/ --format json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if f.admin == "" && len(args) < 3 || f.admin != "" && len(args) != 2 {

@@ -60,15 +60,16 @@ func mayMultiplex(spec *config.Cluster) bool {
 	return false
 }
 
+// checkClusterHTTP2: HTTP/3 goes by the same numbers, but for the pings.
 func checkClusterHTTP2(spec *config.Cluster, r *config.Report) {
-	if spec.Protocol == "h3" || !mayMultiplex(spec) {
+	if !mayMultiplex(spec) {
 		if spec.HTTP2 != config.Default[config.ClusterHTTP2]() {
 			r.Warnf("http2", "remove it, or write protocol: h2 or h2c", "http2 has no effect: HTTP/2 is not spoken to cluster %q", spec.Name)
 		}
 		return
 	}
 	checkWindows(spec.HTTP2.StreamWindow, spec.HTTP2.ConnectionWindow, r)
-	if spec.HTTP2.PingInterval > 0 {
+	if spec.Protocol != "h3" && spec.HTTP2.PingInterval > 0 {
 		needed(r, "http2.ping_timeout", spec.HTTP2.PingTimeout)
 	}
 }

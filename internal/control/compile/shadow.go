@@ -158,7 +158,6 @@ func (o *outline) covers(inner *outline) bool {
 		containsAll(inner.headers, o.headers) && containsAll(inner.query, o.query) && containsAll(inner.cookies, o.cookies) &&
 		coversClients(outer.Clients, in.Clients) && (in.GRPC || !outer.GRPC) &&
 		coversAny(outer.ALPN, in.ALPN) && coversAny(outer.Ports, in.Ports) &&
-		(o.route.Spec.Passthrough || !inner.route.Spec.Passthrough) && // passed on before anything else is looked at
 		containsAll(o.route.Listeners, inner.route.Listeners)
 }
 

@@ -8,7 +8,6 @@ package explain
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/requestkey"
@@ -18,9 +17,12 @@ import (
 
 // Query is the request to explain, as a person types it.
 type Query struct {
+	// Method is that of a request, or GRPC for a call (a POST), or TCP or UDP for a
+	// connection or session.
 	Method string
 	// URL is http://host[:port]/path?query, or a path alone when a Host header
-	// is among Header.
+	// is among Header; host:port for CONNECT; tcp://[host][:port],
+	// tls://name[:port]?alpn=h2,... or udp://[host][:port] for what is carried.
 	URL    string
 	Header [][2]string
 	// Client is the address of the client; the zero Addr: 192.0.2.1, an address
@@ -68,70 +70,44 @@ func Explain(s *snapshot.Snapshot, q Query, stages Stages) (*Explanation, error)
 	if err != nil || listener == nil {
 		return e, err
 	}
-	req, refused := parsed.request(listener)
+	req := e.enter(s, parsed, listener, stages)
+	if e.Refused != "" {
+		return e, nil
+	}
+	candidates := stages.Find(listener.Spec.Name, req)
+	for i := range candidates {
+		e.Candidates = append(e.Candidates, viewOf(&candidates[i]))
+	}
+	won := winner(candidates)
+	if won == nil {
+		e.Refused = parsed.kind.lost(listener)
+		return e, nil
+	}
+	return e, e.describeRoute(s, won, listener, req, stages, parsed.kind)
+}
+
+// enter makes the request that the routes see, and notes why there is none.
+func (e *Explanation) enter(s *snapshot.Snapshot, u *url, l *snapshot.Listener, stages Stages) *stream.Request {
+	if framed := l.Spec.Protocol == "framed" && u.kind == request; !takes(l, u) && !framed { // a listener that was asked for by name
+		e.Refused = "listener " + l.Spec.Name + " " + misplaced(l, u)
+		return nil
+	}
+	if u.kind == connection || u.kind == session {
+		req, note, refused := u.carried(s, l, stages)
+		if e.Refused = refused; note != "" {
+			e.Notes = append(e.Notes, note)
+		}
+		return req
+	}
+	req, refused := u.request(l)
 	if refused == "" {
 		e.describeRequest(req)
-		refused = unknownName(listener, req.Target.Host)
 	}
-	if e.Refused = refused; refused != "" {
-		return e, nil
+	if refused == "" && u.kind == request { // the host of CONNECT is that of another server
+		refused = unknownName(l, req.Target.Host)
 	}
-	var won *snapshot.Route
-	for _, c := range stages.Find(listener.Spec.Name, req) {
-		e.Candidates = append(e.Candidates, viewOf(&c))
-		if c.Won {
-			won = c.Route
-		}
-	}
-	if won == nil {
-		e.Refused = "no route matches: 404"
-		return e, nil
-	}
-	return e, e.describeRoute(s, won, listener, req, stages)
-}
-
-// url is a URL in its parts, not changed in any way.
-type url struct {
-	scheme, authority, target string // scheme is "" when the listener decides
-	method                    string
-	header                    stream.Header
-	client                    netip.Addr
-}
-
-// parseURL cuts the URL without reading it: that is done as for every request.
-func parseURL(q *Query) (*url, error) {
-	u := &url{method: q.Method, client: q.Client}
-	if !u.client.IsValid() {
-		u.client = netip.AddrFrom4([4]byte{192, 0, 2, 1})
-	}
-	for _, field := range q.Header {
-		if stream.EqualFold(field[0], "Host") {
-			u.authority = field[1]
-			continue
-		}
-		u.header.Add(field[0], field[1])
-	}
-	rest, _, _ := strings.Cut(q.URL, "#") // clients do not send it
-	scheme, behind, absolute := strings.Cut(rest, "://")
-	switch {
-	case absolute && (scheme == "http" || scheme == "https"):
-		end := strings.IndexAny(behind, "/?")
-		if end < 0 {
-			end = len(behind)
-		}
-		u.scheme, u.target = scheme, behind[end:]
-		if u.authority == "" {
-			u.authority = behind[:end]
-		}
-		if !strings.HasPrefix(u.target, "/") {
-			u.target = "/" + u.target
-		}
-	case strings.HasPrefix(rest, "/"), rest == "*":
-		u.target = rest
-	default:
-		return nil, fmt.Errorf("URL %q is neither http://HOST/PATH, https://HOST/PATH nor /PATH", q.URL)
-	}
-	return u, nil
+	e.Refused = refused
+	return req
 }
 
 // request is the request as the edge makes it, or why the edge refuses it.
@@ -141,7 +117,7 @@ func (u *url) request(l *snapshot.Listener) (*stream.Request, string) {
 		Conn: &stream.Conn{Listener: l.Spec.Name, Remote: netip.AddrPortFrom(u.client, 40000)},
 	}
 	scheme := "http"
-	if l.TLS != nil {
+	if u.secure(l) {
 		scheme = "https"
 		req.Conn.TLS = &stream.TLS{}
 	}
@@ -155,17 +131,29 @@ func (u *url) request(l *snapshot.Listener) (*stream.Request, string) {
 	if target.Host == "" {
 		return req, "the Host field is missing: 400 (give a whole URL, or a Host header)"
 	}
-	if req.Target = target; req.Conn.TLS != nil {
+	if req.Target = target; req.Conn.TLS != nil && u.kind == request {
 		req.Conn.TLS.ServerName = target.Host
+	}
+	if req.GRPC = stream.GRPCOf(u.method, &u.header); req.GRPC == stream.GRPCCall {
+		req.Proto = stream.HTTP2
 	}
 	return req, ""
 }
 
+// secure tells whether the client speaks TLS with the listener.
+func (u *url) secure(l *snapshot.Listener) bool {
+	return l.TLS != nil && (u.scheme != "http" || l.Spec.Protocol != "detect")
+}
+
 // describeRequest shows the request as the stages see it.
 func (e *Explanation) describeRequest(req *stream.Request) {
+	scheme := req.Target.Scheme
+	if req.Method == "CONNECT" { // it names a host and a port only
+		scheme = ""
+	}
 	e.Request = Request{
-		Method: req.Method, Scheme: req.Target.Scheme, Host: hostPort(&req.Target), Path: req.Target.Path,
-		Query: req.Target.Query, Client: req.Client.String(),
+		Method: req.Method, Scheme: scheme, Host: hostPort(&req.Target), Path: req.Target.Path,
+		Query: req.Target.Query, Client: req.Client.String(), GRPC: req.GRPC != stream.NotGRPC,
 	}
 }
 
@@ -192,7 +180,7 @@ func place(pos config.Pos) string {
 	return pos.String()
 }
 
-func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route, l *snapshot.Listener, req *stream.Request, stages Stages) error {
+func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route, l *snapshot.Listener, req *stream.Request, stages Stages, k kind) error {
 	spec := &route.Spec
 	e.Route = &Route{Name: spec.Name, Pos: place(spec.Pos)}
 	for _, h := range s.Held {
@@ -219,8 +207,15 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 		e.Route.Answer = &Answer{Status: outcome.Response.Status, Location: location}
 		return nil
 	}
-	e.Route.Upstream = upstreamOf(&req.Target, &outcome.Target)
 	e.Route.Timeout = spec.Timeout
+	if k == request {
+		e.Route.Upstream = upstreamOf(&req.Target, &outcome.Target)
+	} else {
+		e.describeCarriage(route, l, req, k)
+	}
+	if e.Route.Target != "" {
+		return nil
+	}
 	e.Route.Retry = retryOf(&spec.Retry, req.Method)
 	e.describeSplit(spec, outcome.Cluster, req)
 	for _, k := range s.Clusters {
@@ -267,7 +262,10 @@ func (e *Explanation) describeSplit(spec *config.Route, chosen string, req *stre
 }
 
 func clusterOf(k *snapshot.Cluster) Cluster {
-	c := Cluster{Name: k.Spec.Name, Balance: k.Spec.Balance, ConnectTimeout: k.Spec.ConnectTimeout, TLS: k.TLS != nil}
+	c := Cluster{
+		Name: k.Spec.Name, Balance: k.Spec.Balance, ConnectTimeout: k.Spec.ConnectTimeout, TLS: k.TLS != nil,
+		Protocol: k.Spec.Protocol, ProxyProtocol: k.Spec.ProxyProtocol,
+	}
 	if k.Spec.DNS != nil {
 		c.SRV = k.Spec.DNS.SRV
 	}

@@ -2,14 +2,21 @@ package explain_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -67,13 +74,44 @@ func compiled(t *testing.T, archive *txtar.Archive) (s *snapshot.Snapshot) {
 				continue
 			}
 			doc, problems := config.Parse(f.Name, f.Data)
-			in := compile.Inputs{Documents: []*config.Document{doc}, Problems: problems, Filters: filters(), Previous: s}
+			in := compile.Inputs{Documents: []*config.Document{doc}, Problems: problems, Files: certificate(t), Filters: filters(), Previous: s, Now: time.Unix(1, 0)}
 			if s, problems = compile.Compile(in); s == nil {
 				t.Fatal(problems)
 			}
 		}
 	}
 	return s
+}
+
+// certificate makes site.crt and site.key, for site.example.com.
+func certificate(t *testing.T) func(path string) ([]byte, error) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"site.example.com"},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	leaf, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{
+		"site.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}),
+		"site.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+	}
+	return func(path string) ([]byte, error) {
+		if content, ok := files[path]; ok {
+			return content, nil
+		}
+		return nil, fmt.Errorf("there is no file %s", path)
+	}
 }
 
 type stamp struct {
@@ -174,6 +212,11 @@ func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
 	var service stream.Service
 	var err error
 	switch {
+	case r.Spec.Connect != nil && r.Spec.Connect.Target:
+		service = stream.ServiceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+			out.Cluster, out.Target = req.Target.Authority(), req.Target
+			return &stream.Response{Status: 200, Body: stream.NoBody}, nil
+		})
 	case r.Spec.Redirect != nil:
 		service, err = route.NewRedirect(*r.Spec.Redirect, r.Match)
 	case r.Spec.Respond != nil:

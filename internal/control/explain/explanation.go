@@ -30,6 +30,7 @@ type Request struct {
 	Path   string `json:"path,omitempty"`
 	Query  string `json:"query,omitempty"`
 	Client string `json:"client"`
+	GRPC   bool   `json:"grpc,omitempty"`
 }
 
 // Listener is the one that the request comes in by.
@@ -61,10 +62,16 @@ type Route struct {
 	Name string `json:"name"`
 	Pos  string `json:"pos,omitempty"`
 	// Held: its document has an error; this is its last good version.
-	Held     bool            `json:"held,omitempty"`
-	Filters  []Filter        `json:"filters,omitempty"`
-	Answer   *Answer         `json:"answer,omitempty"`
-	Upstream *Upstream       `json:"upstream,omitempty"`
+	Held     bool      `json:"held,omitempty"`
+	Filters  []Filter  `json:"filters,omitempty"`
+	Answer   *Answer   `json:"answer,omitempty"`
+	Upstream *Upstream `json:"upstream,omitempty"`
+	// Carries is what the route carries without looking into it ("TCP
+	// connections"), or "".
+	Carries string `json:"carries,omitempty"`
+	// Target is where a CONNECT goes that no cluster serves.
+	Target   string          `json:"target,omitempty"`
+	Tunnel   *Tunnel         `json:"tunnel,omitempty"`
 	Timeout  config.Duration `json:"timeout,omitempty"`
 	Retry    *Retry          `json:"retry,omitempty"`
 	SplitKey string          `json:"split_key,omitempty"`
@@ -92,6 +99,12 @@ type Upstream struct {
 	Rewritten bool   `json:"rewritten"`
 }
 
+// Tunnel is how long what is carried may last.
+type Tunnel struct {
+	Idle config.Duration `json:"idle"`
+	Max  config.Duration `json:"max,omitempty"` // 0: no limit
+}
+
 // Retry is when another attempt is made.
 type Retry struct {
 	Attempts   int             `json:"attempts"`
@@ -116,6 +129,8 @@ type Cluster struct {
 	Balance        string          `json:"balance"`
 	ConnectTimeout config.Duration `json:"connect_timeout"`
 	TLS            bool            `json:"tls"`
+	Protocol       string          `json:"protocol"`
+	ProxyProtocol  string          `json:"proxy_protocol"`
 	SRV            string          `json:"srv,omitempty"`
 	Endpoints      []Endpoint      `json:"endpoints,omitempty"`
 }

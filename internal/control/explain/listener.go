@@ -14,7 +14,7 @@ import (
 // several, one of the same port comes first, then one where a route takes the
 // request, then the first by name. nil, with Refused set, when none fits.
 func (e *Explanation) chooseListener(s *snapshot.Snapshot, q *Query, u *url, stages Stages) (*snapshot.Listener, error) {
-	e.Request = Request{Method: q.Method, Scheme: u.scheme, Host: u.authority, Path: u.target, Client: u.client.String()}
+	e.Request = Request{Method: u.method, Scheme: u.scheme, Host: u.authority, Path: u.target, Query: u.query, Client: u.client.String()}
 	if q.Listener != "" {
 		return e.namedListener(s, q.Listener)
 	}
@@ -30,7 +30,7 @@ func (e *Explanation) chooseListener(s *snapshot.Snapshot, q *Query, u *url, sta
 		e.Refused = "no listener fits the URL"
 		return nil, nil
 	}
-	slices.SortStableFunc(fitting, func(a, b *snapshot.Listener) int { return rank(a, u, stages) - rank(b, u, stages) })
+	slices.SortStableFunc(fitting, func(a, b *snapshot.Listener) int { return rank(s, a, u, stages) - rank(s, b, u, stages) })
 	for _, l := range fitting[1:] {
 		e.OtherListeners = append(e.OtherListeners, OtherListener{l.Spec.Name, "fits as well; ask for it by its name"})
 	}
@@ -79,11 +79,14 @@ func unknownName(l *snapshot.Listener, host string) string {
 // unfit is why a client of the URL does not reach the listener, or "". A URL
 // without a port says nothing about the port: a load balancer may stand before.
 func unfit(l *snapshot.Listener, u *url) string {
+	if !takes(l, u) {
+		return misplaced(l, u)
+	}
 	switch {
 	case u.scheme == "https" && l.TLS == nil:
 		return "serves no TLS, and the URL is https"
-	case u.scheme == "http" && l.TLS != nil:
-		return "serves TLS, and the URL is http"
+	case (u.scheme == "http" || u.scheme == "tcp") && l.TLS != nil && l.Spec.Protocol != "detect":
+		return "serves TLS, and the URL is " + u.scheme
 	}
 	want := portOf(u.authority)
 	switch have := listenerPort(l); {
@@ -96,8 +99,25 @@ func unfit(l *snapshot.Listener, u *url) string {
 	}
 }
 
+func misplaced(l *snapshot.Listener, u *url) string {
+	return fmt.Sprintf("has protocol %s, and the question is about %s", l.Spec.Protocol, kindNames[u.kind])
+}
+
+// takes tells whether the protocol of a listener brings what is asked about. A
+// TLS hello at a listener for HTTP may be passed on.
+func takes(l *snapshot.Listener, u *url) bool {
+	switch p := l.Spec.Protocol; u.kind {
+	case connection:
+		return p == "tcp" || p == "detect" || p == "http" && l.TLS != nil && u.scheme == "tls"
+	case session:
+		return p == "udp"
+	default:
+		return p != "tcp" && p != "udp" && p != "framed"
+	}
+}
+
 // rank is lower for a listener that comes first.
-func rank(l *snapshot.Listener, u *url, stages Stages) int {
+func rank(s *snapshot.Snapshot, l *snapshot.Listener, u *url, stages Stages) int {
 	n := 0
 	if l.Network == "unix" { // clients with a URL rarely mean it
 		n += 4
@@ -109,14 +129,11 @@ func rank(l *snapshot.Listener, u *url, stages Stages) int {
 	if listenerPort(l) != want {
 		n += 2
 	}
-	if req, refused := u.request(l); refused != "" || !anyWon(stages.Find(l.Spec.Name, req)) {
+	trial := Explanation{}
+	if req := trial.enter(s, u, l, stages); trial.Refused != "" || winner(stages.Find(l.Spec.Name, req)) == nil {
 		n++
 	}
 	return n
-}
-
-func anyWon(candidates []Candidate) bool {
-	return slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Won })
 }
 
 // listenerPort is "" for a Unix socket.

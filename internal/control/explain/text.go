@@ -20,7 +20,7 @@ func (e *Explanation) String() string {
 	if r.Query != "" {
 		url += "?" + r.Query
 	}
-	t.line("request", "%s %s from %s", r.Method, url, r.Client)
+	t.line("request", "%s %s%s from %s", r.Method, url, word(r.GRPC, " (gRPC)"), r.Client)
 	if l := e.Listener; l != nil {
 		t.line("listener", "%s on %s%s%s", l.Name, l.Address, word(l.TLS, ", TLS"), at(l.Pos))
 	}
@@ -87,8 +87,18 @@ func (r *Route) text(t *text) {
 		t.line("answer", "%d%s", a.Status, word(a.Location != "", " to "+a.Location))
 		return
 	}
-	t.line("upstream", "sees %s for host %s%s", r.Upstream.Path, r.Upstream.Host, word(r.Upstream.Rewritten, ", rewritten"))
-	t.line("timeout", "%s until the head of the response%s", r.Timeout, word(r.Retry.PerTry > 0, fmt.Sprintf(", %s per attempt", r.Retry.PerTry)))
+	until := "the head of the response"
+	if u := r.Upstream; u != nil {
+		t.line("upstream", "sees %s for host %s%s", u.Path, u.Host, word(u.Rewritten, ", rewritten"))
+	} else {
+		until = "the connection is there"
+		r.carriage(t)
+	}
+	if r.Retry == nil {
+		t.line("timeout", "%s until %s", r.Timeout, until)
+		return
+	}
+	t.line("timeout", "%s until %s%s", r.Timeout, until, word(r.Retry.PerTry > 0, fmt.Sprintf(", %s per attempt", r.Retry.PerTry)))
 	r.Retry.text(t)
 	if len(r.Sides) < 2 {
 		return
@@ -104,6 +114,16 @@ func (r *Route) text(t *text) {
 		how = fmt.Sprintf("by %s, which the request does not have: at random", r.SplitKey)
 	}
 	t.line("split", "%s, %s", strings.Join(sides, ", "), how)
+}
+
+// carriage is what stands in the place of what an upstream sees.
+func (r *Route) carriage(t *text) {
+	if r.Target != "" {
+		t.line("upstream", "is %s, as the client asks", r.Target)
+	} else {
+		t.line("upstream", "gets the bytes as they are")
+	}
+	t.line("tunnel", "ends after %s of silence%s", r.Tunnel.Idle, word(r.Tunnel.Max > 0, fmt.Sprintf(", and after %s at the latest", r.Tunnel.Max)))
 }
 
 func (r *Retry) text(t *text) {
@@ -126,6 +146,8 @@ func (c *Cluster) text(t *text) {
 	if c.SRV != "" {
 		endpoints = append(endpoints, "those of SRV "+c.SRV)
 	}
-	t.line("cluster", "%s: %s, connect within %s%s", c.Name, c.Balance, c.ConnectTimeout, word(c.TLS, ", TLS"))
+	t.line("cluster", "%s: %s, connect within %s%s%s%s", c.Name, c.Balance, c.ConnectTimeout, word(c.TLS, ", TLS"),
+		word(c.Protocol != "" && c.Protocol != "auto", ", "+c.Protocol),
+		word(c.ProxyProtocol != "" && c.ProxyProtocol != "off", ", PROXY protocol "+c.ProxyProtocol))
 	t.line("", "%s", strings.Join(endpoints, ", "))
 }
