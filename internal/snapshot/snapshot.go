@@ -49,7 +49,8 @@ type Listener struct {
 	Hash Hash
 	// Spec has every default filled in.
 	Spec config.Listener
-	// Network is tcp or unix; Address what to listen on.
+	// Network is tcp or unix; Address what to listen on. Protocol udp, and http3,
+	// take the UDP port of an Address of network tcp.
 	Network, Address string
 	Trust            []netip.Prefix
 	TLS              *ListenerTLS
