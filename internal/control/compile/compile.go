@@ -57,9 +57,7 @@ func Compile(in Inputs) (*snapshot.Snapshot, config.Problems) {
 		return c.keepAll(), c.sorted()
 	}
 	c.checkReferences()
-	c.checkFit()
-	c.linkListeners()
-	c.checkConflicts()
+	c.settle()
 	c.keepReferenced()
 	c.warn()
 	problems := c.sorted()
@@ -67,6 +65,17 @@ func Compile(in Inputs) (*snapshot.Snapshot, config.Problems) {
 		return nil, problems
 	}
 	return c.snapshot(), problems
+}
+
+// settle holds, or refuses, what does not go together. What is held for one
+// reason may not go with the rest for another, so that it begins again until
+// nothing is left; each round holds or refuses at least one object more.
+func (c *compiler) settle() {
+	c.checkFit()
+	for again := true; again; again = c.checkFit() {
+		c.linkListeners()
+		c.checkConflicts()
+	}
 }
 
 // compiler is the state of one Compile, in the order of its steps.

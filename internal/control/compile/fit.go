@@ -40,18 +40,20 @@ func misfitOfSessions(cluster *config.Cluster) *misfit {
 	return nil
 }
 
-// checkFit holds, or refuses, new routes that do not go with their clusters. A
-// route that keeps its last good version may need that of a cluster as well,
-// which then is held with it; what is held came from one snapshot and fits.
-func (c *compiler) checkFit() {
+// checkFit holds, or refuses, new routes that do not go with their clusters, and
+// tells whether there were any. A route that keeps its last good version may need
+// that of a cluster as well, which then is held with it; what is held came from
+// one snapshot and fits.
+func (c *compiler) checkFit() (found bool) {
 	for changed := true; changed; {
 		changed = false
 		for _, name := range c.routes.names() {
 			if c.settleFit(name) {
-				changed = true
+				changed, found = true, true
 			}
 		}
 	}
+	return found
 }
 
 // settleFit makes one step towards a state in which a route fits, and tells
