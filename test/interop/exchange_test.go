@@ -21,10 +21,10 @@ type answer struct {
 }
 
 // ask makes one exchange, and wants it to be made once: a client that hides a
-// failure by another attempt would hide what is looked for here.
-func ask(t *testing.T, client http.RoundTripper, req *http.Request) (*answer, error) {
+// failure by another attempt would hide what is looked for here. content is
+// what is read of the response; nil: its body.
+func (a *answer) ask(t *testing.T, client http.RoundTripper, req *http.Request, content func(*http.Response) io.Reader) error {
 	t.Helper()
-	a := new(answer)
 	var sent atomic.Int32
 	ctx, cancel := context.WithTimeout(req.Context(), process.Patience)
 	defer cancel()
@@ -42,12 +42,16 @@ func ask(t *testing.T, client http.RoundTripper, req *http.Request) (*answer, er
 		t.Errorf("the client sent the request %d times", n)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
 	a.Response = resp
-	a.body, a.cut = io.ReadAll(resp.Body)
-	return a, nil
+	in := io.Reader(resp.Body)
+	if content != nil {
+		in = content(resp)
+	}
+	a.body, a.cut = io.ReadAll(in)
+	return nil
 }
 
 // wants holds the answer to what it must be.

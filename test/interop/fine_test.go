@@ -108,11 +108,7 @@ type cell struct {
 }
 
 func (c cell) request(method, name string, body io.Reader) *http.Request {
-	return c.requestTo(fine, method, name, body)
-}
-
-func (c cell) requestTo(kind, method, name string, body io.Reader) *http.Request {
-	req, err := http.NewRequest(method, c.down.url("/"+kind+"-"+c.up.name+"/"+name), body)
+	req, err := http.NewRequest(method, c.down.url("/"+fine+"-"+c.up.name+"/"+name), body)
 	if err != nil {
 		panic(err) // the paths of these tests are good
 	}
@@ -126,8 +122,8 @@ func (c cell) ask(t *testing.T, method, name string, body io.Reader) *answer {
 
 func (c cell) do(t *testing.T, req *http.Request) *answer {
 	t.Helper()
-	a, err := ask(t, c.client, req)
-	if err != nil {
+	a := new(answer)
+	if err := a.ask(t, c.client, req, nil); err != nil {
 		t.Fatalf("no response: %v", err)
 	}
 	if v := a.Header.Get("X-Upstream-Version"); v != c.up.version {

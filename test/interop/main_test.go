@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"flag"
 	"os"
 	"strings"
 	"syscall"
@@ -18,6 +19,11 @@ func TestMain(m *testing.M) {
 		if err := syscall.Exec(os.Args[0], os.Args, environment); err != nil {
 			panic(err)
 		}
+	}
+	// The cells wait most of the time: for each other, and for timeouts to end.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "25"); err != nil {
+		panic(err)
 	}
 	process.Main(m)
 }

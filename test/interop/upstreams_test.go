@@ -88,4 +88,3 @@ func (u upstream) serve(t testing.TB, c *trust, handler http.Handler) string {
 
 // last is the last segment of a path: which case an upstream is asked for.
 func last(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
-

@@ -17,6 +17,9 @@ type world struct {
 	trust *trust
 	dir   string
 	left  departures
+
+	theatre          theatre
+	clusters, routes strings.Builder
 }
 
 // The kinds of clusters. Each has one of each kind of upstream.
@@ -30,17 +33,17 @@ const (
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{trust: newTrust(t), dir: t.TempDir()}
+	w.theatre.trust, w.theatre.stop = w.trust, make(chan struct{})
 	w.trust.write(t, w.dir)
-	var clusters, routes strings.Builder
 	for _, u := range upstreams {
-		clusters.WriteString(u.cluster(fine+"-"+u.name, u.serve(t, w.trust, w.handler()), ""))
-	}
-	for _, u := range upstreams {
-		for _, kind := range []string{fine} {
-			name := kind + "-" + u.name
-			fmt.Fprintf(&routes, "  - {name: %s, match: {path: {prefix: /%s}}, retry: {attempts: 1}, to: [{cluster: %s}]}\n", name, name, name)
+		good, bad := u.serve(t, w.trust, w.handler()), w.theatre.perform(t, u)
+		w.add(u, fine+"-"+u.name, good, "", "")
+		for _, d := range downstreams { // a connection that is broken is broken for one cell only
+			w.add(u, scripted+"-"+u.name+"-"+d.name, bad, "", "")
+			w.add(u, silent+"-"+u.name+"-"+d.name, bad, ", body_idle: 500ms", "timeout: 3s, ")
 		}
 	}
+	t.Cleanup(func() { close(w.theatre.stop) }) // before the servers end
 	w.Process = process.Start(t, w.dir, fmt.Sprintf(`
 admin: {address: "unix:%s"}
 listeners:
@@ -51,9 +54,15 @@ listeners:
     http3: {}
 clusters:
 %sroutes:
-%s`, process.AdminSocket(w.dir), clusters.String(), routes.String()))
+%s`, process.AdminSocket(w.dir), w.clusters.String(), w.routes.String()))
 	t.Cleanup(func() { w.Stop(t) })
 	return w
+}
+
+// add adds a cluster and the route to it. more are further fields of each.
+func (w *world) add(u upstream, name, address, cluster, route string) {
+	w.clusters.WriteString(u.cluster(name, address, cluster))
+	fmt.Fprintf(&w.routes, "  - {name: %s, match: {path: {prefix: /%s}}, retry: {attempts: 1}, %sto: [{cluster: %s}]}\n", name, name, route, name)
 }
 
 // departures tell upstreams' handlers that saw their client leave.
