@@ -57,6 +57,9 @@ type Spec[C any] struct {
 	// what it needs of them in fields of settings that are not decoded
 	// (yaml:"-"); these count as content. It runs after Check and is pure.
 	Load func(settings *C, read Reader, report *config.Report)
+	// Clusters, which may be nil, are the clusters that settings refer to. One
+	// that is not there is refused, and Env.Cluster has them all.
+	Clusters func(settings *C) []Reference
 	// Build makes the filter around next. It runs once per route and
 	// generation; settings have passed Check.
 	Build func(settings C, env Env, next stream.Service) (stream.Service, error)
@@ -65,14 +68,6 @@ type Spec[C any] struct {
 // Reader reads a file that a document refers to; the path is taken relative to
 // the document. The file is watched, and its size is bounded.
 type Reader func(path string) ([]byte, error)
-
-// Env is what a filter may use of the house.
-type Env struct {
-	Route stream.Label
-	// Go starts a goroutine that has a recover boundary and ends with the
-	// generation at the latest.
-	Go func(func())
-}
 
 // Definition is a Spec without its type parameter.
 type Definition struct {
@@ -86,6 +81,9 @@ type Definition struct {
 	// Decode reads settings over the default, checks them and loads what they
 	// refer to. The result is nil when the report has errors.
 	Decode func(node config.Node, read Reader, report *config.Report) any
+	// Clusters are the clusters that settings, which Decode returned, refer to;
+	// nil: none ever.
+	Clusters func(settings any) []Reference
 	// Build makes the filter of settings that Decode returned.
 	Build func(settings any, env Env, next stream.Service) (stream.Service, error)
 }
@@ -110,6 +108,13 @@ func Define[C any](s Spec[C]) Definition {
 			}
 			return settings
 		},
+		Clusters: func(settings any) []Reference {
+			own, ok := settings.(C)
+			if !ok || s.Clusters == nil {
+				return nil
+			}
+			return s.Clusters(&own)
+		},
 		Build: func(settings any, env Env, next stream.Service) (stream.Service, error) {
 			own, ok := settings.(C)
 			if !ok {
@@ -118,6 +123,14 @@ func Define[C any](s Spec[C]) Definition {
 			return s.Build(own, env, next)
 		},
 	}
+}
+
+// References are the clusters that settings, which Decode returned, refer to.
+func (d Definition) References(settings any) []Reference {
+	if d.Clusters == nil || settings == nil {
+		return nil
+	}
+	return d.Clusters(settings)
 }
 
 // Registry is the set of filters of a binary. It is a value that is passed

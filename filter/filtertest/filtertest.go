@@ -75,11 +75,18 @@ func Run(t testing.TB, d filter.Definition, settings string, req *stream.Request
 // refused.
 func Build(t testing.TB, d filter.Definition, settings string, next stream.Service) stream.Service {
 	t.Helper()
+	return BuildIn(t, &House{}, d, settings, next)
+}
+
+// BuildIn is Build in a house that the test can look into. To build again is to
+// reload.
+func BuildIn(t testing.TB, h *House, d filter.Definition, settings string, next stream.Service) stream.Service {
+	t.Helper()
 	decoded, problems := Decode(t, d, settings)
 	if problems.Errors() > 0 {
 		t.Fatalf("filter %s refuses the settings: %v", d.Name, problems)
 	}
-	service, err := d.Build(decoded, filter.Env{Route: stream.Label{Name: "test"}, Go: func(f func()) { go f() }}, next)
+	service, err := d.Build(decoded, h.Env(t), next)
 	if err != nil {
 		t.Fatalf("filter %s cannot be built: %v", d.Name, err)
 	}

@@ -7,6 +7,7 @@ package snapshot
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 
 	"github.com/weirproxy/weir/config"
 )
@@ -142,6 +143,25 @@ type Value struct {
 type Filter struct {
 	Name     string
 	Settings any // what Definition.Decode returned
+	// Clusters are those that the settings refer to.
+	Clusters []string
+}
+
+// Clusters are the names of all clusters that the route refers to: those of its
+// sides in the order of the document, then those of its filters.
+func (r *Route) Clusters() []string {
+	names := make([]string, 0, len(r.Spec.To))
+	for _, to := range r.Spec.To {
+		names = append(names, to.Cluster)
+	}
+	for _, f := range r.Filters {
+		for _, name := range f.Clusters {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // Cluster is a compiled cluster.

@@ -48,6 +48,12 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 	for i, target := range route.Spec.To {
 		resolve(c, c.clusters, target.Cluster, index("to", i)+".cluster", clusters, r)
 	}
+	for i, f := range route.Filters {
+		definition, _ := c.in.Filters.Lookup(f.Name)
+		for _, ref := range definition.References(f.Settings) {
+			resolve(c, c.clusters, ref.Cluster, index("filters", i)+"."+f.Name+"."+ref.At, clusters, r)
+		}
+	}
 	if !c.checkSpeakers(route, r) {
 		return false
 	}
@@ -107,9 +113,9 @@ func (c *compiler) keepReferenced() {
 		if !c.routes.held[name] {
 			continue
 		}
-		for _, target := range c.routes.chosen[name].Spec.To {
-			if c.clusters.chosen[target.Cluster] == nil {
-				c.keepCluster(target.Cluster, name)
+		for _, cluster := range c.routes.chosen[name].Clusters() {
+			if c.clusters.chosen[cluster] == nil {
+				c.keepCluster(cluster, name)
 			}
 		}
 	}

@@ -132,7 +132,11 @@ func (c *compiler) filters(route *config.Route, r *config.Report) []snapshot.Fil
 			latest = definition
 		}
 		settings := definition.Decode(spec.Settings, c.reader(&route.Origin), r.Below(path+"."+spec.Name))
-		list = append(list, snapshot.Filter{Name: spec.Name, Settings: settings})
+		compiled := snapshot.Filter{Name: spec.Name, Settings: settings}
+		for _, ref := range definition.References(settings) {
+			compiled.Clusters = append(compiled.Clusters, ref.Cluster)
+		}
+		list = append(list, compiled)
 	}
 	return list
 }

@@ -27,8 +27,8 @@ func (c *compiler) warnAboutUnused() {
 		for _, name := range route.Listeners {
 			served[name] = true
 		}
-		for _, target := range route.Spec.To {
-			used[target.Cluster] = true
+		for _, cluster := range route.Clusters() {
+			used[cluster] = true
 		}
 	}
 	for _, name := range c.listeners.fresh() {

@@ -21,6 +21,8 @@ var pages = []page{
 	{"GET /routes", "/routes?format=text", "routes in the order of precedence"},
 	{"GET /clusters", "/clusters?format=text", "health and load of each endpoint"},
 	{"GET /connections", "/connections?format=text", "open client connections"},
+	{"GET /filters/{name}", "", "what a filter has to show, by route: /filters/cache"},
+	{"POST /filters/{name}/{verb}", "", "what a filter does for operators, on all its routes or ?route= (Content-Type: application/json)"},
 	{"GET /explain", "/explain?method=GET&url=http://localhost/&format=text", "the way of a request: ?method=&url=&header=Name:%20value&client="},
 	{"POST /reload", "", "read the documents again (Content-Type: application/json)"},
 	{"GET /debug/pprof/", "/debug/pprof/", "profiles of the process"},
@@ -53,6 +55,12 @@ func (s *Server) Handler() http.Handler {
 	}
 	if v.Connections != nil {
 		mux.HandleFunc("GET /connections", s.connections)
+	}
+	if v.Filter != nil {
+		mux.HandleFunc("GET /filters/{name}", s.filter)
+	}
+	if v.Operate != nil {
+		mux.HandleFunc("POST /filters/{name}/{verb}", s.operate)
 	}
 	if v.Explain != nil {
 		mux.HandleFunc("GET /explain", s.explain)
@@ -114,6 +122,29 @@ func (s *Server) connections(w http.ResponseWriter, r *http.Request) {
 	list := s.cfg.Views.Connections(limit)
 	list.Shown = list.Shown[:min(len(list.Shown), limit)]
 	s.show(w, r, list, func(out *strings.Builder) { printConnections(out, &list) })
+}
+
+func (s *Server) filter(w http.ResponseWriter, r *http.Request) {
+	view := s.cfg.Views.Filter(r.PathValue("name"))
+	if view == nil {
+		fail(w, r, http.StatusNotFound, "no route has a filter of that name that shows anything")
+		return
+	}
+	s.show(w, r, view, nil)
+}
+
+func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
+	input, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil || len(input) > maxBody {
+		fail(w, r, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes, or was cut", maxBody))
+		return
+	}
+	result, err := s.cfg.Views.Operate(r.Context(), r.PathValue("name"), r.PathValue("verb"), r.URL.Query().Get("route"), input)
+	if err != nil {
+		fail(w, r, http.StatusUnprocessableEntity, s.policy().Text(err.Error()))
+		return
+	}
+	s.show(w, r, result, nil)
 }
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) {

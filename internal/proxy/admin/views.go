@@ -26,8 +26,13 @@ type Views struct {
 	Routes      func() []Route
 	Clusters    func() []Cluster
 	Connections func(max int) Connections
-	Explain     Explainer
-	Reload      func(ctx context.Context) (ReloadResult, error)
+	// Filter is what the filter of that name shows, by route; nil: nothing.
+	Filter func(name string) any
+	// Operate does what an operator asks of a filter, on the route of that name
+	// or, when that is "", on all that have the filter. input is a JSON value.
+	Operate func(ctx context.Context, filter, verb, route string, input []byte) (any, error)
+	Explain Explainer
+	Reload  func(ctx context.Context) (ReloadResult, error)
 }
 
 // Route is one row of /routes, in the order in which they are tried.

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -62,6 +63,18 @@ func (f *fake) views() Views {
 				{ID: 17, Listener: "public", Protocol: "http1", Remote: "203.0.113.9:5000", Phase: "idle", Age: Duration(90*time.Second + time.Nanosecond), Requests: 4, BytesIn: 10, BytesOut: 2000, TLS: "1.3", ServerName: "pay.example.com", Identity: "CN=shop"},
 				{ID: 18, Listener: "public", Phase: "head"},
 			}}
+		},
+		Filter: func(name string) any {
+			if name != "cache" {
+				return nil
+			}
+			return map[string]int{"shop": 7}
+		},
+		Operate: func(_ context.Context, filter, verb, route string, input []byte) (any, error) {
+			if verb != "purge" {
+				return nil, fmt.Errorf("no filter %s takes %q", filter, verb)
+			}
+			return filter + " " + verb + " " + route + " " + string(input), nil
 		},
 		Explain: func(q Question) (Explanation, error) {
 			f.asked = q

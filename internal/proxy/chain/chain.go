@@ -14,16 +14,18 @@ type Bound struct {
 	Settings   any
 }
 
-// Build makes the filters, the last first, each around the next; last is what
-// stands behind all of them. With no filters it is last itself.
-func Build(filters []Bound, env filter.Env, last stream.Service) (stream.Service, error) {
+// Build makes the filters, the last first, each around the next; env is what the
+// filter of that name may use, and last what stands behind all of them. With no
+// filters it is last itself.
+func Build(filters []Bound, env func(name string) filter.Env, last stream.Service) (stream.Service, error) {
 	service := last
 	for i := len(filters) - 1; i >= 0; i-- {
 		b := &filters[i]
-		built, err := b.Definition.Build(b.Settings, env, service)
+		own := env(b.Definition.Name)
+		built, err := b.Definition.Build(b.Settings, own, service)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: filter %s, number %d of the list: %w",
-				env.Route.Name, b.Definition.Name, i+1, err)
+				own.Route.Name, b.Definition.Name, i+1, err)
 		}
 		service = built
 	}

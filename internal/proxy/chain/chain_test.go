@@ -34,7 +34,7 @@ func mark() filter.Definition {
 }
 
 func TestBuild(t *testing.T) {
-	env := filter.Env{Route: stream.Label{Name: "shop"}}
+	env := func(string) filter.Env { return filter.Env{Route: stream.Label{Name: "shop"}} }
 	last := &filtertest.Next{}
 	service, err := Build([]Bound{{mark(), "a"}, {mark(), "b"}}, env, last)
 	if err != nil {
@@ -52,14 +52,14 @@ func TestBuild(t *testing.T) {
 
 func TestBuildOfNothing(t *testing.T) {
 	last := &filtertest.Next{}
-	if service, err := Build(nil, filter.Env{}, last); service != stream.Service(last) || err != nil {
+	if service, err := Build(nil, nil, last); service != stream.Service(last) || err != nil {
 		t.Errorf("%v, %v, want the last service itself", service, err)
 	}
 }
 
 // A filter that cannot be built never leaves the route open.
 func TestBuildFails(t *testing.T) {
-	env := filter.Env{Route: stream.Label{Name: "shop"}}
+	env := func(string) filter.Env { return filter.Env{Route: stream.Label{Name: "shop"}} }
 	service, err := Build([]Bound{{mark(), "a"}, {mark(), 7}}, env, &filtertest.Next{})
 	if service != nil || err == nil || err.Error() != "route shop: filter mark, number 2 of the list: no word" {
 		t.Errorf("%v, %v", service, err)

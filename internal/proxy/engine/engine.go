@@ -58,6 +58,8 @@ type Engine struct {
 	admin     adminPlace
 	accessLog config.AccessLog // of the recorder; guarded by apply
 
+	lodging lodging // what filters keep
+
 	draining atomic.Bool
 	retired  sync.WaitGroup // parts of former generations that still drain
 }
@@ -210,6 +212,7 @@ func (e *Engine) swap(next, before *generation) {
 		f.serve()
 	}
 	e.retain(next)
+	e.lodging.retain(next)
 	if before != nil {
 		e.discard(before, next)
 	}
@@ -231,6 +234,11 @@ func (e *Engine) retain(g *generation) {
 // drain, and then the upstreams that their connections may still use close.
 func (e *Engine) discard(g, kept *generation) {
 	grace := time.Duration(g.snapshot.Drain.Grace)
+	for name, svc := range g.services {
+		if kept == nil || kept.services[name] != svc {
+			svc.tenancy.end()
+		}
+	}
 	var fronts []*front
 	for name, f := range g.fronts {
 		if kept == nil || kept.fronts[name] != f {
@@ -281,6 +289,7 @@ func (e *Engine) Shutdown(ctx context.Context) {
 	}
 	e.cancel()
 	e.retired.Wait()
+	e.lodging.retain(&generation{})
 	e.admin.close()
 	if e.recorder != nil {
 		if err := e.recorder.Close(); err != nil {

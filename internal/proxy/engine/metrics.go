@@ -13,6 +13,7 @@ func (e *Engine) register() {
 	e.recorder.Register(e.processSamples)
 	e.recorder.Register(e.frontSamples)
 	e.recorder.Register(e.upstreamSamples)
+	e.recorder.Register(e.filterSamples)
 	if e.cfg.Control.Metrics != nil {
 		e.recorder.Register(e.cfg.Control.Metrics)
 	}

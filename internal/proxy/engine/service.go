@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
-	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/internal/proxy/chain"
 	"github.com/weirproxy/weir/internal/proxy/egress"
 	"github.com/weirproxy/weir/internal/proxy/route"
@@ -21,6 +20,7 @@ type service struct {
 	entry   route.Entry
 	uses    []*upstream
 	forward *forward // nil: it does not connect to where clients say
+	tenancy *tenancy // of its filters
 }
 
 // forward is the action of a route with connect.target.
@@ -40,11 +40,11 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 		return running, nil
 	}
 	label := e.recorder.RouteLabel(r.Spec.Name)
-	clusters := make([]stream.Service, len(uses))
-	for i, u := range uses {
-		clusters[i] = u.forRoute(r)
+	clusters := make([]stream.Service, len(r.Spec.To))
+	for i := range clusters {
+		clusters[i] = uses[i].forRoute(r)
 	}
-	svc := &service{uses: uses}
+	svc := &service{uses: uses, tenancy: e.newTenancy(label, g)}
 	var target stream.Service
 	if c := r.Spec.Connect; c != nil && c.Target {
 		svc.forward = newForward(&r.Spec)
@@ -54,8 +54,9 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 	if err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
 	}
-	folded, err := e.fold(r, label, last)
+	folded, err := e.fold(r, svc.tenancy, last)
 	if err != nil {
+		svc.tenancy.end()
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
 	}
 	svc.entry = route.Entry{Route: r, Label: label, Service: folded}
@@ -72,12 +73,14 @@ func newForward(spec *config.Route) *forward {
 }
 
 // upstreamsOf are the upstreams of the sides of r, in the order of the
-// document. A missing one fails closed: the route does not start.
+// document, and then those of its filters. A missing one fails closed: the
+// route does not start.
 func upstreamsOf(r *snapshot.Route, g *generation) ([]*upstream, error) {
-	uses := make([]*upstream, len(r.Spec.To))
-	for i, to := range r.Spec.To {
-		if uses[i] = g.upstreams[to.Cluster]; uses[i] == nil {
-			return nil, fmt.Errorf("route %s: cluster %s does not run", r.Spec.Name, to.Cluster)
+	names := r.Clusters()
+	uses := make([]*upstream, len(names))
+	for i, name := range names {
+		if uses[i] = g.upstreams[name]; uses[i] == nil {
+			return nil, fmt.Errorf("route %s: cluster %s does not run", r.Spec.Name, name)
 		}
 	}
 	return uses, nil
@@ -127,7 +130,7 @@ func split(r *snapshot.Route, clusters []stream.Service) (stream.Service, error)
 }
 
 // fold puts the filters of r around last.
-func (e *Engine) fold(r *snapshot.Route, label stream.Label, last stream.Service) (stream.Service, error) {
+func (e *Engine) fold(r *snapshot.Route, t *tenancy, last stream.Service) (stream.Service, error) {
 	bound := make([]chain.Bound, len(r.Filters))
 	for i, f := range r.Filters {
 		definition, ok := e.cfg.Filters.Lookup(f.Name)
@@ -136,7 +139,7 @@ func (e *Engine) fold(r *snapshot.Route, label stream.Label, last stream.Service
 		}
 		bound[i] = chain.Bound{Definition: definition, Settings: f.Settings}
 	}
-	return chain.Build(bound, filter.Env{Route: label, Go: e.spawn}, last)
+	return chain.Build(bound, t.env, last)
 }
 
 // tableState is what a front knows of its table: the service behind each name.
