@@ -140,7 +140,7 @@ func appendRequestHead(dst []byte, req *stream.Request, scheme string, length in
 	if length > 0 || length == 0 && definesContent(method) {
 		dst = appendLength(dst, length)
 	}
-	if a, ok := req.Body.(stream.Announcer); ok && length < 0 {
+	if a, ok := req.Body.(stream.Announcer); ok && length != 0 {
 		if list := announceable(a.Announced()); list != "" {
 			dst = appendText(append(dst, wireName[stream.Trailer]...), list)
 		}

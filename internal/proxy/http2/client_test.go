@@ -120,6 +120,33 @@ func TestClientNetHTTP(t *testing.T) {
 	}
 }
 
+// Trailers stand behind a body of a declared length, too, and are announced:
+// there are servers that show no others.
+func TestClientTrailerBehindALength(t *testing.T) {
+	u := newClientSetup(t)
+	address := newHTTPUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("X-Seen", r.Trailer.Get("X-Sum"))
+	})
+	req := clientRequest("PUT", "/", nil, 0)
+	body, w := newPipeBody()
+	body.trailer, body.announced = &stream.Header{}, "x-sum"
+	body.trailer.Add("X-Sum", "sum")
+	go func() {
+		io.WriteString(w, "abc")
+		w.Close()
+	}()
+	req.Body, req.Length = body, 3
+	resp, err := do(t, u.dial(t, address), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if seen, _ := resp.Header.Get("x-seen"); seen != "sum" {
+		t.Errorf("the upstream saw %q", seen)
+	}
+}
+
 // Under TLS the bytes come by the record, and the descriptor is not ours.
 func TestClientTLS(t *testing.T) {
 	u := newClientSetup(t)

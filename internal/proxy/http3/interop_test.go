@@ -155,6 +155,38 @@ func TestClientWithQuicGoServer(t *testing.T) {
 	}
 }
 
+// announcing is a body with trailers.
+type announcing struct {
+	stream.Body
+	trailer stream.Header
+}
+
+func (a *announcing) Announced() string       { return "x-sum" }
+func (a *announcing) Trailer() *stream.Header { return &a.trailer }
+
+// Trailers stand behind a body of a declared length, too, and are announced.
+func TestClientTrailerBehindALength(t *testing.T) {
+	c, _ := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		_, announced := r.Trailer["X-Sum"]
+		io.Copy(io.Discard, r.Body)
+		if announced {
+			w.Header().Set("X-Seen", r.Trailer.Get("X-Sum"))
+		}
+	})
+	body := &announcing{Body: stream.BytesBody([]byte("abc"))}
+	body.trailer.Add("X-Sum", "sum")
+	req := request("PUT", "/")
+	req.Body, req.Length = body, 3
+	resp, err := ask(t, c, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if seen, _ := resp.Header.Get("x-seen"); seen != "sum" {
+		t.Errorf("the upstream saw %q", seen)
+	}
+}
+
 func TestClientStopsReading(t *testing.T) {
 	gone := make(chan struct{})
 	c, _ := upstream(t, func(w http.ResponseWriter, r *http.Request) {

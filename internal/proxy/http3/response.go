@@ -64,10 +64,10 @@ func appendRequest(dst []byte, req *stream.Request, length int64) ([]byte, error
 	if err != nil || req.Upgrade != "" {
 		return dst, err
 	}
-	switch {
-	case length > 0 || length == 0 && (req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH"):
+	if length > 0 || length == 0 && (req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH") {
 		dst = appendLength(dst, length)
-	case length < 0:
+	}
+	if length != 0 {
 		dst = appendAnnounced(dst, req.Body)
 	}
 	if req.GRPC == stream.GRPCCall {
