@@ -3,6 +3,7 @@ package interop
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,12 +21,13 @@ type trust struct {
 func newTrust(t testing.TB) *trust {
 	t.Helper()
 	authority, err := testcert.Issue(&x509.Certificate{
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	site, err := testcert.Issue(&x509.Certificate{
+		Subject:  pkix.Name{CommonName: "site"}, // OpenSSL takes it for self-signed if its name is that of the authority
 		DNSNames: []string{"site.test", "*.site.test", "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, authority)

@@ -135,12 +135,19 @@ func (c cell) do(t *testing.T, req *http.Request) *answer {
 // forEachCell runs a test for every pair of protocols, each pair with a client
 // of its own and beside the others.
 func forEachCell(t *testing.T, run func(t *testing.T, c cell)) {
+	cells(t, func(t *testing.T, c cell) {
+		t.Parallel()
+		run(t, c)
+	})
+}
+
+// cells runs a test for every pair of protocols, one after the other.
+func cells(t *testing.T, run func(t *testing.T, c cell)) {
 	w := newWorld(t)
 	for _, d := range downstreams {
 		address := w.Address(t, d.listener)
 		for _, u := range upstreams {
 			t.Run(d.name+" to "+u.name, func(t *testing.T) {
-				t.Parallel()
 				run(t, cell{world: w, down: d, up: u, client: d.client(t, w.trust, address)})
 			})
 		}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // What the well-behaved upstreams say.
@@ -32,7 +33,7 @@ func serveFine(w http.ResponseWriter, r *http.Request, left *departures) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		w.Header().Set("X-Seen", string(body)+" "+r.Trailer.Get("X-Sum"))
+		w.Header().Set("X-Seen", strings.TrimSpace(string(body)+" "+r.Trailer.Get("X-Sum")))
 		_, _ = io.WriteString(flushing{w}, content) // before the library counts it: HTTP/1 has no trailer behind a declared length
 		w.Header().Set("X-Check", "checked")
 	case "interim":

@@ -32,19 +32,37 @@ const (
 // newWorld starts the upstreams and weir.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{trust: newTrust(t), dir: t.TempDir()}
+	w := emptyWorld(t)
 	w.theatre.trust, w.theatre.stop = w.trust, make(chan struct{})
-	w.trust.write(t, w.dir)
 	for _, u := range upstreams {
 		good, bad := u.serve(t, w.trust, w.handler()), w.theatre.perform(t, u)
-		w.add(u, fine+"-"+u.name, good, "", "")
+		w.add(u, fine+"-"+u.name, good, "", "timeout: 20s, ")
 		for _, d := range downstreams { // a connection that is broken is broken for one cell only
-			w.add(u, scripted+"-"+u.name+"-"+d.name, bad, "", "")
+			w.add(u, scripted+"-"+u.name+"-"+d.name, bad, "", "timeout: 20s, ")
 			w.add(u, silent+"-"+u.name+"-"+d.name, bad, ", body_idle: 500ms", "timeout: 3s, ")
 		}
 	}
 	t.Cleanup(func() { close(w.theatre.stop) }) // before the servers end
-	w.Process = process.Start(t, w.dir, fmt.Sprintf(`
+	w.start(t)
+	return w
+}
+
+func emptyWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{trust: newTrust(t), dir: t.TempDir()}
+	w.trust.write(t, w.dir)
+	return w
+}
+
+// start runs weir with what was added.
+func (w *world) start(t *testing.T) {
+	t.Helper()
+	w.Process = process.Start(t, w.dir, w.document())
+	t.Cleanup(func() { w.Stop(t) })
+}
+
+func (w *world) document() string {
+	return fmt.Sprintf(`
 admin: {address: "unix:%s"}
 listeners:
   - {name: clear, address: "127.0.0.1:0"}
@@ -54,15 +72,19 @@ listeners:
     http3: {}
 clusters:
 %sroutes:
-%s`, process.AdminSocket(w.dir), w.clusters.String(), w.routes.String()))
-	t.Cleanup(func() { w.Stop(t) })
-	return w
+%s`, process.AdminSocket(w.dir), w.clusters.String(), w.routes.String())
 }
 
-// add adds a cluster and the route to it. more are further fields of each.
+// add adds a cluster and the route to it, for the paths below its name. more
+// are further fields of each.
 func (w *world) add(u upstream, name, address, cluster, route string) {
 	w.clusters.WriteString(u.cluster(name, address, cluster))
-	fmt.Fprintf(&w.routes, "  - {name: %s, match: {path: {prefix: /%s}}, retry: {attempts: 1}, %sto: [{cluster: %s}]}\n", name, name, route, name)
+	w.route(name, fmt.Sprintf("path: {prefix: /%s}", name), "retry: {attempts: 1}, "+route)
+}
+
+// route adds a route to a cluster of the same name.
+func (w *world) route(name, match, more string) {
+	fmt.Fprintf(&w.routes, "  - {name: %s, match: {%s}, %sto: [{cluster: %s}]}\n", name, match, more, name)
 }
 
 // departures tell upstreams' handlers that saw their client leave.
