@@ -45,6 +45,20 @@ func table() map[string]example {
 		"access-log.yaml":       {setup: setupAccessLog, prove: proveAccessLog},
 		"hardening.yaml":        {setup: setupHardening, prove: proveHardening},
 		"websocket.yaml":        {setup: setupWebSocket, prove: proveWebSocket},
+		"http2-h2c.yaml":        {setup: setupHTTP2, prove: proveHTTP2},
+		"http3.yaml":            {setup: setupHTTP3, prove: proveHTTP3},
+		"grpc.yaml":             {setup: setupGRPC, prove: proveGRPC},
+		"grpc-web.yaml":         {setup: setupGRPC, prove: proveGRPCWeb},
+		"grpc-json.yaml":        {setup: setupGRPC, prove: proveGRPCJSON},
+		"connect-proxy.yaml":    {setup: setupConnectProxy, prove: proveConnectProxy},
+		"tcp.yaml":              {setup: setupTCP, prove: proveTCP},
+		"tls-passthrough.yaml":  {setup: setupPassthrough, prove: provePassthrough},
+		"proxy-protocol.yaml":   {setup: setupProxyProtocol, prove: proveProxyProtocol},
+		"detect.yaml":           {setup: setupDetect, prove: proveDetect},
+		"udp-dns.yaml":          {setup: setupUDP, prove: proveUDP},
+		"framed-service.yaml":   {setup: setupFramedService, prove: proveFramedService},
+		"framed-listener.yaml":  {setup: setupFramedListener, prove: proveFramedListener},
+		"compression.yaml":      {setup: setupCompression, prove: proveCompression},
 	}
 }
 

@@ -1,8 +1,8 @@
 package examples
 
 import (
-	"bufio"
-	"fmt"
+	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 func setupUnixSocket(t *testing.T) map[string]string {
@@ -162,51 +164,50 @@ func (x *running) dial(t *testing.T) net.Conn {
 	return conn
 }
 
+// setupWebSocket has an upstream that sends back what comes, in capitals.
 func setupWebSocket(t *testing.T) map[string]string {
 	shout := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Sec-WebSocket-Key") == "" {
-			http.Error(w, "no upgrade", http.StatusBadRequest)
-			return
-		}
-		conn, rw, err := http.NewResponseController(w).Hijack()
+		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return
 		}
-		defer conn.Close()
-		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		defer conn.CloseNow()
 		for {
-			if rw.Flush() != nil {
+			kind, message, err := conn.Read(r.Context())
+			if err != nil || conn.Write(r.Context(), kind, bytes.ToUpper(message)) != nil {
 				return
 			}
-			line, err := rw.ReadString('\n')
-			if err != nil {
-				return
-			}
-			_, _ = rw.WriteString(strings.ToUpper(line))
 		}
 	})
 	return map[string]string{public: anywhere, "127.0.0.1:9001": serve(t, shout)}
 }
 
 func proveWebSocket(t *testing.T, x *running) {
-	conn := x.dial(t)
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n\r\n")
-	in := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(in, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, "ws://"+x.addrs["public"]+"/chat", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "websocket" {
-		t.Fatalf("%s %v, want 101 to websocket", resp.Status, resp.Header)
-	}
+	defer conn.CloseNow()
 	for i := range 3 {
-		fmt.Fprintf(conn, "message %d\n", i)
-		line, err := in.ReadString('\n')
+		if err := conn.Write(ctx, websocket.MessageText, []byte("message "+itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+		_, message, err := conn.Read(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		x.equal("echo", line, "MESSAGE "+itoa(i)+"\n")
+		x.equal("echo", string(message), "MESSAGE "+itoa(i))
 	}
-	x.want("without the upgrade", x.get("/chat"), 400)
+	x.want("without the upgrade", x.get("/chat"), 426)
+	said := make(chan error, 1)
+	go func() {
+		_, _, err := conn.Read(ctx)
+		said <- err
+	}()
+	x.stop()
+	if err := <-said; websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("when weir ends the client hears %v, want 1001", err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 // seen is a request as an upstream saw it; echo answers with it.
 type seen struct {
 	Upstream, Method, URI, Host string
+	Proto, Peer                 string
 	Header                      http.Header
 	Body                        string
 	ClientID                    string // SPIFFE id of the certificate that Weir showed
@@ -26,7 +28,9 @@ type seen struct {
 func echo(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		s := seen{Upstream: name, Method: r.Method, URI: r.RequestURI, Host: r.Host, Header: r.Header, Body: string(body)}
+		s := seen{
+			Upstream: name, Method: r.Method, URI: r.RequestURI, Host: r.Host, Proto: r.Proto, Peer: r.RemoteAddr, Header: r.Header, Body: string(body),
+		}
 		if r.TLS != nil {
 			s.ServerName = r.TLS.ServerName
 			if len(r.TLS.PeerCertificates) > 0 {
@@ -54,6 +58,47 @@ func serve(t *testing.T, h http.Handler) string {
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
+}
+
+// serveWith starts an upstream on a listener of its own kind, which speaks
+// these protocols.
+func serveWith(t *testing.T, h http.Handler, ln net.Listener, protocols *http.Protocols) string {
+	server := httptest.NewUnstartedServer(h)
+	server.Listener.Close()
+	server.Listener = ln
+	server.Config.Protocols = protocols
+	server.Start()
+	t.Cleanup(server.Close)
+	return ln.Addr().String()
+}
+
+// listen is a free port of loopback.
+func listen(t *testing.T) net.Listener {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// serveTCP starts an upstream that is asked with each connection.
+func serveTCP(t *testing.T, each func(net.Conn)) string {
+	ln := listen(t)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() {
+				defer conn.Close()
+				each(conn)
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); work.Wait() })
+	return ln.Addr().String()
 }
 
 // serveTLS starts an upstream with a certificate of the authority; clients is
@@ -132,12 +177,17 @@ func (c *checked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // nameServer answers for shop.test (A) and _http._tcp.api.test (SRV, at port).
 func nameServer(t *testing.T, port uint16) string {
+	return serveNames(t, "127.0.0.1", port)
+}
+
+// serveNames is nameServer with that address for shop.test.
+func serveNames(t *testing.T, address string, port uint16) string {
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	records := map[uint16]map[string]string{
-		dns.TypeA:   {"shop.test.": "shop.test. 60 IN A 127.0.0.1"},
+		dns.TypeA:   {"shop.test.": "shop.test. 60 IN A " + address},
 		dns.TypeSRV: {"_http._tcp.api.test.": "_http._tcp.api.test. 60 IN SRV 0 0 " + itoa(int(port)) + " shop.test."},
 	}
 	started := make(chan struct{})

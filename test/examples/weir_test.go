@@ -27,6 +27,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	quichttp3 "github.com/quic-go/quic-go/http3"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/weirproxy/weir"
@@ -170,6 +172,12 @@ func (x *running) stop() {
 	}
 }
 
+// document is what weir runs.
+func (x *running) document(t *testing.T) string {
+	t.Helper()
+	return read(t, filepath.Join(x.dir, "weir.yaml"))
+}
+
 // reload has the documents read again and returns when that is over.
 func (x *running) reload(t *testing.T) {
 	t.Helper()
@@ -180,6 +188,7 @@ func (x *running) reload(t *testing.T) {
 // answer is a response whose body was read.
 type answer struct {
 	status int
+	proto  string // HTTP/1.1, HTTP/2.0 or HTTP/3.0
 	header http.Header
 	body   string
 	cert   string // common name of the certificate that the listener showed
@@ -188,6 +197,8 @@ type answer struct {
 // call is one request.
 type call struct {
 	listener string // "" for public
+	proto    string // h2c, h2 or h3; "": HTTP/1.1
+	tls      bool   // on TLS; on the listener secure it always is
 	method   string
 	path     string
 	host     string
@@ -211,29 +222,16 @@ func (x *running) try(c call) (answer, error) {
 	if c.listener == "" {
 		c.listener = "public"
 	}
-	to := x.addrs[c.listener]
-	scheme, host := "http", c.host
-	if host == "" {
-		host = "localhost"
+	if c.host == "" {
+		c.host = "localhost"
 	}
-	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		network := "tcp"
-		if strings.HasPrefix(to, "/") {
-			network = "unix"
-		}
-		return new(net.Dialer).DialContext(ctx, network, to)
-	}
-	if c.listener == "secure" {
+	scheme := "http"
+	if c.tls = c.tls || c.listener == "secure"; c.tls {
 		scheme = "https"
-		transport.TLSClientConfig = &tls.Config{RootCAs: x.roots, ServerName: host}
-		if c.cert != nil {
-			// Not Certificates: those are shown only if the listener names their authority.
-			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.cert, nil }
-		}
 	}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequest(c.method, scheme+"://"+host+c.path, strings.NewReader(c.body))
+	transport, done := x.transport(c)
+	defer done()
+	req, err := http.NewRequest(c.method, scheme+"://"+c.host+c.path, strings.NewReader(c.body))
 	if err != nil {
 		return answer{}, err
 	}
@@ -251,11 +249,44 @@ func (x *running) try(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{status: resp.StatusCode, header: resp.Header, body: string(body)}
+	a := answer{status: resp.StatusCode, proto: resp.Proto, header: resp.Header, body: string(body)}
 	if resp.TLS != nil {
 		a.cert = resp.TLS.PeerCertificates[0].Subject.CommonName
 	}
 	return a, nil
+}
+
+// transport is a client of its own for one call.
+func (x *running) transport(c call) (_ http.RoundTripper, done func()) {
+	to := x.addrs[c.listener]
+	secure := &tls.Config{RootCAs: x.roots, ServerName: strings.Split(c.host, ":")[0]}
+	if c.cert != nil {
+		// Not Certificates: those are shown only if the listener names their authority.
+		secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.cert, nil }
+	}
+	if c.proto == "h3" {
+		t := http3Transport(to, secure)
+		return t, func() { t.Close() }
+	}
+	t := &http.Transport{DisableKeepAlives: c.proto == "", DisableCompression: true, TLSClientConfig: secure, Protocols: new(http.Protocols)}
+	t.Protocols.SetHTTP1(c.proto == "")
+	t.Protocols.SetHTTP2(c.proto == "h2")
+	t.Protocols.SetUnencryptedHTTP2(c.proto == "h2c")
+	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		network := "tcp"
+		if strings.HasPrefix(to, "/") {
+			network = "unix"
+		}
+		return new(net.Dialer).DialContext(ctx, network, to)
+	}
+	return t, t.CloseIdleConnections
+}
+
+// http3Transport speaks HTTP/3 to that address, whatever the URL says.
+func http3Transport(to string, secure *tls.Config) *quichttp3.Transport {
+	return &quichttp3.Transport{TLSClientConfig: secure, DisableCompression: true, Dial: func(ctx context.Context, _ string, cfg *tls.Config, qc *quic.Config) (*quic.Conn, error) {
+		return quic.DialAddrEarly(ctx, to, cfg, qc)
+	}}
 }
 
 // get is ask for a path on the listener "public".
