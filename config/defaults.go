@@ -126,6 +126,7 @@ func (r *Retry) SetDefaults() {
 	r.Methods = []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
 	r.BackoffBase = 25 * Duration(time.Millisecond)
 	r.BackoffMax = 250 * Duration(time.Millisecond)
+	r.RetryAfterMax = second // a client waits meanwhile
 	r.MaxBody = 64 << 10
 }
 

@@ -208,6 +208,9 @@ type Retry struct {
 	BackoffBase Duration `yaml:"backoff_base" json:"backoff_base"`
 	// BackoffMax bounds the random wait.
 	BackoffMax Duration `yaml:"backoff_max" json:"backoff_max"`
+	// RetryAfterMax is the longest Retry-After of a 429 or 503 that is waited
+	// for; a response that asks for more is passed on.
+	RetryAfterMax Duration `yaml:"retry_after_max" json:"retry_after_max"`
 	// MaxBody is the largest body that is kept to be sent again.
 	MaxBody Size `yaml:"max_body" json:"max_body"`
 }

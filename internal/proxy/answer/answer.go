@@ -94,11 +94,15 @@ func (a *Stage) respondHTTP(req *stream.Request, f *stream.Fault) *stream.Respon
 	h.AddID(stream.ContentType, contentTypes[format])
 	h.AddID(stream.CacheControl, "no-store") // 404, 414 and 501 may be cached else
 	h.AddID(stream.ProxyStatus, p.proxyStatus)
-	addRetryAfter(h, f)
+	addRetry(h, req, f)
 	return resp
 }
 
-func addRetryAfter(h *stream.Header, f *stream.Fault) {
+// addRetry says when to try again, and to other proxies that they must not.
+func addRetry(h *stream.Header, req *stream.Request, f *stream.Fault) {
+	if req.Exchange.RetryRefused != "" {
+		h.Add(stream.RetryHeader, stream.RetrySpent)
+	}
 	if f.RetryAfter > 0 {
 		seconds := (f.RetryAfter + time.Second - 1) / time.Second
 		h.AddID(stream.RetryAfter, strconv.FormatInt(int64(seconds), 10))

@@ -87,7 +87,7 @@ func (a *Stage) respondGRPC(req *stream.Request, f *stream.Fault) *stream.Respon
 	h.Append(stream.Field{Name: "grpc-status", Value: grpcstatus.Decimal(code)})
 	h.Append(stream.Field{Name: "grpc-message", Value: p.message(f.Limit, req.ID)})
 	h.AddID(stream.ProxyStatus, p.proxyStatus)
-	addRetryAfter(h, f)
+	addRetry(h, req, f)
 	return resp
 }
 

@@ -150,6 +150,7 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 		}
 	}
 	x.setTimeout(now)
+	x.numberAttempt()
 	if x.kept != nil {
 		req.Body = x.kept.view()
 	}
@@ -206,6 +207,9 @@ func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (
 		return nil, 0, false
 	}
 	n := x.req.Exchange.Attempts
+	if x.anothersTurn(resp) {
+		return x.refuse(RefusedHop)
+	}
 	if !p.mayRepeat(known, x.req.Method) {
 		return x.refuse(RefusedMethod)
 	}
@@ -216,6 +220,12 @@ func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (
 		return x.refuse(RefusedBody)
 	}
 	wait := p.backoff.Full(n, rand.Uint64())
+	if asked, ok := retryAfter(resp, now); ok {
+		if asked > p.longest {
+			return x.refuse(RefusedRetryAfter)
+		}
+		wait = max(wait, asked)
+	}
 	if x.over(now.Add(wait)) {
 		return x.refuse(RefusedDeadline)
 	}
@@ -287,6 +297,7 @@ func (x *exchange) finish(resp *stream.Response, f *stream.Fault, now time.Time)
 		if x.kept != nil {
 			x.kept.last()
 		}
+		x.markSpent(resp)
 		x.hand(resp)
 		x.req.Exchange.Content = resp.Body
 		return resp, nil

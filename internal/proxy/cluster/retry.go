@@ -22,11 +22,13 @@ const (
 	RefusedBody                    // too much of the body was sent to have been kept
 	RefusedDeadline                // no time left
 	RefusedNoEndpoint
-	RefusedBudget // too many retries in the cluster
+	RefusedBudget     // too many retries in the cluster
+	RefusedHop        // another proxy on the way retries
+	RefusedRetryAfter // the endpoint asks for a longer wait than is waited for
 	NumRefusals
 )
 
-var refusals = [NumRefusals]string{"method", "attempts", "body", "deadline", "no_endpoint", "budget"}
+var refusals = [NumRefusals]string{"method", "attempts", "body", "deadline", "no_endpoint", "budget", "hop", "retry_after"}
 
 func (r Refusal) String() string { return refusals[r] }
 
@@ -41,6 +43,7 @@ type retryPolicy struct {
 	methods  []string
 	perTry   time.Duration
 	backoff  backoff.Exponential
+	longest  time.Duration // Retry-After that is waited for
 	maxBody  int
 }
 
@@ -52,6 +55,7 @@ func compileRetry(r config.Retry) retryPolicy {
 		methods:  r.Methods,
 		perTry:   time.Duration(r.PerTry),
 		backoff:  backoff.Exponential{Base: time.Duration(r.BackoffBase), Max: time.Duration(r.BackoffMax)},
+		longest:  time.Duration(r.RetryAfterMax),
 		maxBody:  int(r.MaxBody),
 	}
 	for _, on := range r.On {

@@ -146,6 +146,22 @@ func TestRefusals(t *testing.T) {
 			}
 		}, "503", 1, RefusedNoEndpoint},
 		{"budget spent", func(f *fixture, _ *stream.Request, _ *Policy) { f.budget.ratio, f.budget.perSecond = 0, 0 }, "503", 1, RefusedBudget},
+		{"a retry of the hop before", func(_ *fixture, req *stream.Request, _ *Policy) { req.Header.Add("weir-attempt", "2") }, "503", 1, RefusedHop},
+		{"retried by the hop behind", func(f *fixture, _ *stream.Request, _ *Policy) {
+			f.up[0].serve = func(context.Context, *stream.Request) (*stream.Response, error) {
+				resp := f.up[0].respond(503)
+				resp.Header.Add("weir-retry", "spent")
+				return resp, nil
+			}
+		}, "503", 1, RefusedHop},
+		{"asked to wait for too long", func(f *fixture, _ *stream.Request, p *Policy) {
+			p.Retry.RetryAfterMax = config.Duration(time.Second)
+			f.up[0].serve = func(context.Context, *stream.Request) (*stream.Response, error) {
+				resp := f.up[0].respond(503)
+				resp.Header.AddID(stream.RetryAfter, "2")
+				return resp, nil
+			}
+		}, "503", 1, RefusedRetryAfter},
 	}
 	seen := map[Refusal]bool{}
 	for _, c := range cases {
