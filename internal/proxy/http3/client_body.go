@@ -174,7 +174,10 @@ func (t *tunnel) Write(p []byte) (int, error) {
 }
 
 // CloseWrite tells the upstream that nothing more comes.
-func (t *tunnel) CloseWrite() error { return t.fault(t.x.str.Close()) }
+func (t *tunnel) CloseWrite() error {
+	t.x.sentEnd.Store(true)
+	return t.fault(t.x.str.Close())
+}
 
 // Trailer is nil; see stream.Body.
 func (t *tunnel) Trailer() *stream.Header { return nil }

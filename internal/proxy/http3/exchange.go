@@ -47,6 +47,8 @@ type exchange struct {
 	fault  error
 	closed atomic.Bool
 	tunnel bool
+
+	sentEnd atomic.Bool // of a tunnel: nothing more goes to the upstream
 }
 
 func (x *exchange) serve() (*stream.Response, *stream.Fault) {
@@ -298,8 +300,8 @@ func (x *exchange) close(responded bool) {
 		x.str.CancelRead(codeRequestCancelled)
 	}
 	complete := x.up.end()
-	if x.tunnel || !complete || !responded {
-		x.str.CancelWrite(codeRequestCancelled) // no-op once all was sent and acknowledged
+	if x.tunnel && !(done && x.sentEnd.Load()) || !complete || !responded {
+		x.str.CancelWrite(codeRequestCancelled) // takes back what is not acknowledged yet
 	}
 	x.req.Body.Close()
 	if x.post != nil {

@@ -245,6 +245,50 @@ func TestExtendedConnectThroughBothHalves(t *testing.T) {
 	}
 }
 
+// oneWay is the upstream end of a tunnel that says something, ends its side and
+// goes on to listen.
+type oneWay struct {
+	io.Reader
+	heard chan string
+	got   bytes.Buffer
+}
+
+func (o *oneWay) Write(b []byte) (int, error) { return o.got.Write(b) }
+func (o *oneWay) CloseWrite() error           { o.heard <- o.got.String(); return nil }
+func (o *oneWay) Close() error                { return nil }
+func (o *oneWay) Trailer() *stream.Header     { return nil }
+
+// An upstream that has ended its side of a tunnel still hears what the client
+// says, and what it said before is not taken back.
+func TestTunnelWhoseUpstreamEndsFirst(t *testing.T) {
+	said, heard := strings.Repeat("last words ", 1<<16), make(chan string, 1)
+	ts := serve(t, func(ctx context.Context, req *stream.Request) (*stream.Response, error) {
+		context.AfterFunc(ctx, func() { heard <- "nothing: the context has ended" })
+		return &stream.Response{Status: 101, Length: -1, Body: &oneWay{Reader: strings.NewReader(said), heard: heard}}, nil
+	}, nil)
+	c := dial(t, ts.addr, ts.client, nil)
+	req := request("GET", "/")
+	req.Upgrade = "websocket"
+	resp, err := ask(t, c, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	d := resp.Body.(stream.Duplex)
+	if got, err := io.ReadAll(d); err != nil || string(got) != said {
+		t.Fatalf("%d bytes, %v; want %d", len(got), err, len(said))
+	}
+	if _, err := d.Write([]byte("and mine")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-heard; got != "and mine" {
+		t.Errorf("the upstream heard %q", got)
+	}
+}
+
 // pipe is a Duplex whose other end is b.
 type pipe struct{ a, b net.Conn }
 

@@ -60,7 +60,27 @@ func (st *serverStream) serve() {
 	}
 	st.req.Exchange.Start = time.Now()
 	if st.head() {
+		if st.in.state == inTunnel {
+			st.outlive()
+		}
 		st.exchange()
+	}
+}
+
+// outlive gives a tunnel a context that does not end when our side of the stream
+// does, as that of the stream: the client may still have something to say.
+func (st *serverStream) outlive() {
+	st.cancel()
+	sending := st.str.Context()
+	ctx, cancel := context.WithCancel(st.c.conn.Context())
+	stop := context.AfterFunc(sending, func() {
+		if context.Cause(sending) != quic.ErrStreamClosed {
+			cancel()
+		}
+	})
+	st.ctx, st.cancel = ctx, func() {
+		stop()
+		cancel()
 	}
 }
 
