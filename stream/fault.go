@@ -29,6 +29,17 @@ const (
 	RetryUnsent           // no byte of it reached the upstream: any method
 )
 
+// Hangup says how an exchange ends that gets no response at all.
+type Hangup uint8
+
+// The ways. Of HTTP/2 and HTTP/3 it is the stream that is reset, never the
+// connection: others are on it, too.
+const (
+	Answered  Hangup = iota // it gets one: the answer stage makes it
+	HalfClose               // the client hears nothing but that nothing more comes
+	Reset                   // the connection breaks off
+)
+
 // Fault is why no response exists (or why a body broke off). It is the only
 // error that crosses a package border on the request path; the answer stage
 // alone maps it to a status.
@@ -40,12 +51,18 @@ type Fault struct {
 	Limit string
 	// RetryAfter is when the client may try again, if that is known; else 0.
 	RetryAfter time.Duration
+	// Hangup: the codec ends the exchange without a word instead of sending the
+	// response that the answer stage makes.
+	Hangup Hangup
 	// Cause is for the log, never for the client. May be nil.
 	Cause error
 }
 
 // Origin is whose fault it was.
 func (f *Fault) Origin() Origin { return kinds[f.Kind].origin }
+
+// HangsUp tells whether the exchange ends without a response; f may be nil.
+func (f *Fault) HangsUp() bool { return f != nil && f.Hangup != Answered }
 
 func (f *Fault) Error() string {
 	switch {
@@ -115,6 +132,7 @@ const (
 	Forbidden
 	RateLimited
 	LoopDetected
+	FaultInjected // on purpose, by the filter fault
 
 	// Upstream.
 	NameUnresolved
@@ -167,6 +185,7 @@ var kinds = [NumKinds]struct {
 	Forbidden:          {"forbidden", Local},
 	RateLimited:        {"rate_limited", Local},
 	LoopDetected:       {"loop_detected", Local},
+	FaultInjected:      {"fault_injected", Local},
 	NameUnresolved:     {"name_unresolved", Upstream},
 	ConnectRefused:     {"connect_refused", Upstream},
 	ConnectTimeout:     {"connect_timeout", Upstream},

@@ -62,8 +62,8 @@ func (a *Stage) Serve(ctx context.Context, req *stream.Request) (*stream.Respons
 }
 
 // Respond makes the response for a fault and notes the fault in req.Exchange,
-// with the status, which is 0 for a client that is gone: the codec notes
-// another if it gets something sent after all. The codec asks it directly for
+// with the status, which is 0 for a client that is gone or is hung up on: the
+// codec notes another if it gets something sent after all. The codec asks it directly for
 // requests that it could not read: of req only Method, Header, ID, GRPC and
 // Exchange are used. It is never nil.
 func (a *Stage) Respond(req *stream.Request, f *stream.Fault) *stream.Response {
@@ -75,7 +75,7 @@ func (a *Stage) Respond(req *stream.Request, f *stream.Fault) *stream.Response {
 		resp = a.respondGRPC(req, f)
 	}
 	req.Exchange.Status = resp.Status
-	if f.Kind == stream.ClientGone {
+	if f.Kind == stream.ClientGone || f.HangsUp() {
 		req.Exchange.Status = 0
 	}
 	return resp

@@ -58,6 +58,7 @@ var codes = [stream.NumKinds]uint8{
 	stream.Forbidden:       grpcstatus.PermissionDenied,
 	stream.RateLimited:     grpcstatus.ResourceExhausted,
 	stream.LoopDetected:    grpcstatus.Internal, // another try would go round as well
+	stream.FaultInjected:   grpcstatus.Unavailable,
 
 	stream.NameUnresolved:    grpcstatus.Unavailable,
 	stream.ConnectRefused:    grpcstatus.Unavailable,

@@ -49,6 +49,7 @@ var meanings = [stream.NumKinds]meaning{
 	stream.Forbidden:       {403, "http_request_denied", "The request is not allowed."},
 	stream.RateLimited:     {429, "http_request_denied", "There were too many requests."},
 	stream.LoopDetected:    {502, "proxy_loop_detected", "The request went round in circles."},
+	stream.FaultInjected:   {503, "proxy_internal_response", "The failure is made on purpose, as a test."},
 
 	stream.NameUnresolved:    {502, "dns_error", "The service could not be found."},
 	stream.ConnectRefused:    {502, "connection_refused", "The service refused the connection."},

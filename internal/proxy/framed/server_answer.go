@@ -63,6 +63,12 @@ func (c *serverConn) instead(f *stream.Fault) *stream.Response {
 // answer makes the frame of a response, nil when there is none to send, and
 // closes its body.
 func (c *serverConn) answer(dst []byte, resp *stream.Response) (frame []byte, status int) {
+	if c.req.Exchange.Fault.HangsUp() {
+		resp.Body.Close()
+		c.srv.Stats.Errors.Add(1)
+		c.last = true
+		return nil, 0
+	}
 	if resp.Status/100 == 2 {
 		frame, f := c.content(dst, resp)
 		resp.Body.Close()

@@ -40,6 +40,20 @@ func reset(nc net.Conn) {
 	nc.Close()
 }
 
+// hangUp ends the exchange, and the connection, without a response.
+func (c *serverConn) hangUp(f *stream.Fault) {
+	c.seal()
+	c.broken(f)
+	c.srv.Stats.Cut.Add(1)
+	_ = c.body.Close() // never fails
+	c.finish()
+	if f.Hangup == stream.HalfClose {
+		c.linger()
+		return
+	}
+	reset(c.nc)
+}
+
 // maxLinger bounds what is read and thrown away before a close.
 const maxLinger = 1 << 20
 

@@ -324,6 +324,11 @@ func (c *serverConn) exchange() bool {
 		return false
 	}
 	resp, sound := c.ask()
+	if f := c.req.Exchange.Fault; f.HangsUp() {
+		resp.Body.Close()
+		c.hangUp(f)
+		return false
+	}
 	written := c.respond(resp)
 	if written && c.writer.kind == tunnelContent {
 		written = c.tunnel(resp.Body.(stream.Duplex)) // here, where the stack is not deep yet

@@ -333,6 +333,19 @@ func (w *worker) cut(s *serverStream, f *stream.Fault) {
 	w.c.srv.Stats.Cut.Add(1)
 }
 
+// hangUp ends the exchange without a response.
+func (w *worker) hangUp(f *stream.Fault) {
+	w.s.seal()
+	code := codeInternal
+	if f.Hangup == stream.HalfClose { // a stream cannot end without a head (RFC 9113 section 8.1)
+		code = codeCancel
+	}
+	w.c.out.mu.Lock()
+	w.c.resetStream(w.s, code, f)
+	w.c.out.mu.Unlock()
+	w.c.srv.Stats.Cut.Add(1)
+}
+
 // respondInstead answers f, when nothing of the response was written yet.
 func (w *worker) respondInstead(f *stream.Fault) {
 	s, c := w.s, w.c

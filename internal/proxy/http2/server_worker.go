@@ -166,7 +166,11 @@ func (w *worker) exchange(s *serverStream) {
 	if !gone {
 		s.x.body.begin(w)
 		resp := s.ask()
-		w.respond(resp)
+		if f := s.req.Exchange.Fault; f.HangsUp() {
+			w.hangUp(f)
+		} else {
+			w.respond(resp)
+		}
 		resp.Body.Close()
 	}
 	w.finish(s)

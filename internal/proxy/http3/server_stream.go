@@ -247,7 +247,12 @@ func (st *serverStream) exchange() {
 		return
 	}
 	resp := st.ask()
-	written := st.respond(resp)
+	written := true
+	if f := st.req.Exchange.Fault; f.HangsUp() {
+		st.hangUp(f)
+	} else {
+		written = st.respond(resp)
+	}
 	resp.Body.Close()
 	_ = st.req.Body.Close()
 	if !written {
@@ -256,11 +261,25 @@ func (st *serverStream) exchange() {
 	st.finish()
 }
 
+// hangUp ends the exchange without a response.
+func (st *serverStream) hangUp(f *stream.Fault) {
+	st.seal()
+	st.cut(f)
+	code := quic.StreamErrorCode(codeInternalError)
+	if f.Hangup == stream.HalfClose { // a stream cannot end without a head (RFC 9114 section 4.1)
+		code = codeRequestCancelled
+	}
+	st.str.CancelWrite(code)
+}
+
 // gaveUp cuts the stream, so that the client does not take what it has for the
 // whole, and counts it: a request that ends so cost more than it asked for.
 func (st *serverStream) gaveUp() {
 	c := st.c
 	st.str.CancelWrite(codeInternalError)
+	if f := st.req.Exchange.Fault; f != nil && f.Kind == stream.FaultInjected { // nothing that the client asked for
+		return
+	}
 	if err := c.score.add(pointsReset); err != nil {
 		c.end(err)
 	}
