@@ -4,6 +4,8 @@
 //	cookie:NAME   the first cookie of the name
 //	query:NAME    the first query parameter of the name, decoded
 //	client        the address of the client
+//	client/24     its IPv4 network of that length; of an IPv6 address the /64
+//	client/24/56  the same, with the length for IPv6
 //
 // Splits, limits and balancers take their keys from here, so that one word in
 // the document means the same value everywhere. Values that make up one key
@@ -41,12 +43,16 @@ var prefixes = [...]struct {
 type Key struct {
 	source source
 	name   string
+	bits   [2]uint8 // of client: the lengths of the networks of IPv4 and IPv6
 }
 
 // Parse reads a key as the document writes it.
 func Parse(text string) (Key, error) {
 	if text == "client" {
-		return Key{source: client}, nil
+		return Key{source: client, bits: wholeAddress}, nil
+	}
+	if lengths, found := strings.CutPrefix(text, "client/"); found {
+		return parseNetwork(text, lengths)
 	}
 	for _, p := range prefixes {
 		name, found := strings.CutPrefix(text, p.text)
@@ -61,7 +67,7 @@ func Parse(text string) (Key, error) {
 		}
 		return Key{source: p.source, name: name}, nil
 	}
-	return Key{}, fmt.Errorf("key %q is not known; use header:NAME, cookie:NAME, query:NAME or client", text)
+	return Key{}, fmt.Errorf("key %q is not known; use header:NAME, cookie:NAME, query:NAME, client or client/BITS", text)
 }
 
 // IsZero tells whether the key names nothing.
@@ -70,7 +76,7 @@ func (k Key) IsZero() bool { return k.source == none }
 // String is the key as the document writes it.
 func (k Key) String() string {
 	if k.source == client {
-		return "client"
+		return k.network()
 	}
 	for _, p := range prefixes {
 		if p.source == k.source {
@@ -95,7 +101,7 @@ func (k Key) Of(req *stream.Request) (value string, ok bool) {
 		if !req.Client.IsValid() {
 			return "", false
 		}
-		return Client(req).String(), true
+		return k.address(req).String(), true
 	}
 	return "", false
 }
@@ -106,7 +112,7 @@ func (k Key) AppendTo(dst []byte, req *stream.Request) (_ []byte, ok bool) {
 		if !req.Client.IsValid() {
 			return dst, false
 		}
-		return Client(req).AppendTo(dst), true
+		return k.address(req).AppendTo(dst), true
 	}
 	value, ok := k.Of(req)
 	return append(dst, value...), ok

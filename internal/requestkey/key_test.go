@@ -18,7 +18,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":            "use header:NAME, cookie:NAME, query:NAME or client",
+		"":            "use header:NAME, cookie:NAME, query:NAME, client or client/BITS",
 		"Client":      "is not known",
 		"header":      "is not known",
 		"header:":     "has no name; write header:NAME",
