@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -247,4 +249,29 @@ func proveConnectProxy(t *testing.T, x *running) {
 		}
 		conn.Close()
 	}
+	proveConnectHTTP2(t, x, "localhost:"+port)
+}
+
+// proveConnectHTTP2 asks for a tunnel in a stream.
+func proveConnectHTTP2(t *testing.T, x *running, target string) {
+	transport, done := x.transport(call{listener: "public", proto: "h2c", host: "localhost"})
+	defer done()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	up := strings.NewReader("GET /through HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	req := &http.Request{
+		Method: "CONNECT", URL: &url.URL{Scheme: "http", Host: target}, Host: target, Header: http.Header{}, Body: io.NopCloser(up), ContentLength: -1,
+	}
+	resp, err := transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	inside, err := http.ReadResponse(bufio.NewReader(resp.Body), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(inside.Body)
+	x.equal("HTTP/2", resp.Proto, "HTTP/2.0")
+	x.equal("HTTP/2", saw(t, answer{body: string(body)}).URI, "/through")
 }
