@@ -59,6 +59,7 @@ type Type struct {
 	Enum     []string // nil: anything
 	Min, Max string   // of numbers
 	Name     bool     // a text that names an object
+	Alone    bool     // a list whose one member may stand without it
 }
 
 // Kind is the kind of a value.
@@ -224,7 +225,8 @@ func (d *describer) typeOf(t reflect.Type, r rule) Type {
 		if t.Kind() == reflect.Map {
 			return Type{Kind: KindMap, Of: &of}
 		}
-		return Type{Kind: KindList, Of: &of}
+		_, alone := reflect.New(t).Interface().(textForm)
+		return Type{Kind: KindList, Of: &of, Alone: alone}
 	case reflect.Bool:
 		return Type{Kind: KindBool}
 	case reflect.String:

@@ -149,7 +149,11 @@ func typeSchema(t *Type) *schemaObject {
 	case KindObject:
 		return ref(t.Shape)
 	case KindList:
-		return schema("type", "array").set("items", typeSchema(t.Of))
+		list := schema("type", "array").set("items", typeSchema(t.Of))
+		if t.Alone {
+			return schema("anyOf", []any{typeSchema(t.Of), list})
+		}
+		return list
 	case KindMap:
 		return schema("type", "object").set("additionalProperties", typeSchema(t.Of))
 	case KindAny:

@@ -51,6 +51,9 @@ type Fault struct {
 	Limit string
 	// RetryAfter is when the client may try again, if that is known; else 0.
 	RetryAfter time.Duration
+	// Header has fields for the answer beside those that every answer has:
+	// RateLimit-Limit, WWW-Authenticate. May be nil.
+	Header *Header
 	// Hangup: the codec ends the exchange without a word instead of sending the
 	// response that the answer stage makes.
 	Hangup Hangup

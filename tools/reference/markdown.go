@@ -70,6 +70,8 @@ func typeText(t *config.Type) string {
 	switch {
 	case t.Kind == config.KindObject:
 		return fmt.Sprintf("[%s](#%s)", t.Shape, anchor(t.Shape))
+	case t.Kind == config.KindList && t.Alone:
+		return typeText(t.Of) + ", or a list of it"
 	case t.Kind == config.KindList:
 		return "list of " + typeText(t.Of)
 	case t.Kind == config.KindMap:

@@ -103,6 +103,11 @@ func addRetry(h *stream.Header, req *stream.Request, f *stream.Fault) {
 	if req.Exchange.RetryRefused != "" {
 		h.Add(stream.RetryHeader, stream.RetrySpent)
 	}
+	if f.Header != nil {
+		for _, field := range f.Header.Fields() {
+			h.Append(field)
+		}
+	}
 	if f.RetryAfter > 0 {
 		seconds := (f.RetryAfter + time.Second - 1) / time.Second
 		h.AddID(stream.RetryAfter, strconv.FormatInt(int64(seconds), 10))

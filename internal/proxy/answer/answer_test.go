@@ -272,3 +272,16 @@ func BenchmarkRespond(b *testing.B) {
 		a.Respond(req, fault)
 	}
 }
+
+// TestHeaderOfFault: what a fault has for the client stands in its answer.
+func TestHeaderOfFault(t *testing.T) {
+	for _, contentType := range []string{"text/plain", "application/grpc"} {
+		req := filtertest.Request("POST", "http://h/", "Content-Type: "+contentType)
+		req.GRPC = stream.GRPCOf(req.Method, &req.Header)
+		own := filtertest.Header("RateLimit-Limit: 10", "WWW-Authenticate: Basic", "WWW-Authenticate: Bearer")
+		resp := stage(nil).Respond(req, &stream.Fault{Kind: stream.RateLimited, Header: &own})
+		if limit, _ := resp.Header.Get("RateLimit-Limit"); limit != "10" || resp.Header.Count("WWW-Authenticate") != 2 {
+			t.Errorf("%s: %q", contentType, filtertest.Lines(&resp.Header))
+		}
+	}
+}
