@@ -130,6 +130,16 @@ func (r *Retry) SetDefaults() {
 	r.MaxBody = 64 << 10
 }
 
+// SetDefaults: a name of our own, with the unit in it.
+func (d *Deadline) SetDefaults() { d.Header = "Weir-Timeout-Ms" }
+
+// SetDefaults: the slowest twentieth has a second attempt, which is what it may
+// cost at most (Dean and Barroso, The Tail at Scale). Less than 10 ms is noise.
+func (h *Hedge) SetDefaults() {
+	h.Quantile, h.Least, h.Share = 0.95, 10*Duration(time.Millisecond), 0.05
+	h.Methods = []string{"GET", "HEAD", "OPTIONS"}
+}
+
 // SetDefaults: equal shares.
 func (t *Target) SetDefaults() { t.Weight = 1 }
 

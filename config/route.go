@@ -35,8 +35,14 @@ type Route struct {
 	// Timeout is the longest time until the head of the response, all attempts
 	// together.
 	Timeout Duration `yaml:"timeout" json:"timeout"`
+	// Deadline, when present, lets clients say how long they wait, and tells
+	// upstreams what is left of it.
+	Deadline *Deadline `yaml:"deadline" json:"deadline,omitempty"`
 	// Retry says when another attempt is made.
 	Retry Retry `yaml:"retry" json:"retry"`
+	// Hedge, when present, makes a second attempt while the first is slow, and
+	// takes the response that comes first.
+	Hedge *Hedge `yaml:"hedge" json:"hedge,omitempty"`
 	// Filters run in this order.
 	Filters []Filter `yaml:"filters" json:"filters"`
 	// Rewrite changes what the upstream sees.
@@ -213,6 +219,31 @@ type Retry struct {
 	RetryAfterMax Duration `yaml:"retry_after_max" json:"retry_after_max"`
 	// MaxBody is the largest body that is kept to be sent again.
 	MaxBody Size `yaml:"max_body" json:"max_body"`
+}
+
+// Deadline is how long a request may take, as the client and every hop says it.
+// gRPC calls have grpc-timeout for that, which needs no word in the document.
+type Deadline struct {
+	// Header holds the whole milliseconds that are left until the head of the
+	// response. What a client sends counts when it is less than timeout; each
+	// attempt tells the endpoint what is left then.
+	Header string `yaml:"header" json:"header"`
+	// Least is how long the endpoints need at least: a request that has less
+	// left is refused instead of begun.
+	Least Duration `yaml:"least" json:"least"`
+}
+
+// Hedge makes a second attempt while the first is slow.
+type Hedge struct {
+	// Quantile of the times that responses to this route took lately, after
+	// which the second attempt is made.
+	Quantile float64 `yaml:"quantile" json:"quantile" max:"1"`
+	// Least is the shortest time after which it is made.
+	Least Duration `yaml:"least" json:"least"`
+	// Share is how many requests may have a second attempt, 0 to 1.
+	Share float64 `yaml:"share" json:"share" max:"1"`
+	// Methods whose requests may be sent twice. Those with content are not.
+	Methods []string `yaml:"methods" json:"methods"`
 }
 
 // Filter is one filter of a route: its name, and settings that only the filter

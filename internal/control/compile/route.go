@@ -31,6 +31,8 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 	if len(spec.To) > 0 {
 		checkTargets(spec, r)
 		checkRetry(spec, r.Below("retry"))
+		checkDeadline(spec, r.Below("deadline"))
+		checkHedge(spec, r.Below("hedge"))
 		needed(r, "timeout", spec.Timeout)
 	}
 	if spec.Rewrite != nil {

@@ -64,6 +64,8 @@ func partsOf(spec *config.Route) []part {
 		{"passthrough", spec.Passthrough, connections},
 		{"early_data", spec.EarlyData, requests},
 		{"connect", spec.Connect != nil, tunnels},
+		{"deadline", spec.Deadline != nil, requests},
+		{"hedge", spec.Hedge != nil, requests},
 		{"filters", len(spec.Filters) > 0, requests | tunnels},
 		{"rewrite", spec.Rewrite != nil, requests},
 		{"redirect", spec.Redirect != nil, requests},

@@ -19,12 +19,13 @@ const prefetch = 16 << 10
 // stack of Serve.
 type exchange struct {
 	*service
-	ctx  context.Context
-	req  *stream.Request
-	end  time.Time   // of all attempts; zero: none
-	body stream.Body // as it came
-	kept *replay     // what of body may be sent again; nil: there is none, or never
-	call *bounded    // of a gRPC call that says how long it may take; else nil
+	ctx   context.Context
+	req   *stream.Request
+	end   time.Time   // of all attempts; zero: none
+	limit string      // what end is called in the document
+	body  stream.Body // as it came
+	kept  *replay     // what of body may be sent again; nil: there is none, or never
+	call  *bounded    // of a gRPC call that says how long it may take; else nil
 
 	set   *endpoint.Set
 	key   uint64               // what balance hash goes by; 0: none
@@ -62,7 +63,7 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 		return nil, &stream.Fault{Kind: stream.NoEndpoint}
 	}
 	for {
-		resp, f := x.attempt(ep, now)
+		resp, f := x.try(ep, now)
 		if now = x.req.Exchange.UpstreamHead; f != nil {
 			now = time.Now()
 		}
@@ -143,13 +144,9 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	if facts.UpstreamStart.IsZero() {
 		facts.UpstreamStart = now
 	}
-	req.Deadline = x.end
-	if x.retry.perTry > 0 {
-		if end := now.Add(x.retry.perTry); x.end.IsZero() || end.Before(x.end) {
-			req.Deadline = end
-		}
-	}
+	req.Deadline = x.attemptEnd(now)
 	x.setTimeout(now)
+	x.tellDeadline(req, now)
 	x.numberAttempt()
 	if x.kept != nil {
 		req.Body = x.kept.view()
@@ -168,6 +165,16 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	facts.UpstreamHead = time.Now()
 	facts.UpstreamStatus = resp.Status
 	return resp, nil
+}
+
+// attemptEnd is when an attempt ends that begins now.
+func (x *exchange) attemptEnd(now time.Time) time.Time {
+	if x.retry.perTry > 0 {
+		if end := now.Add(x.retry.perTry); x.end.IsZero() || end.Before(x.end) {
+			return end
+		}
+	}
+	return x.end
 }
 
 // judge tells the endpoint how it did.
@@ -226,7 +233,7 @@ func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (
 		}
 		wait = max(wait, asked)
 	}
-	if x.over(now.Add(wait)) {
+	if x.over(now.Add(wait + x.deadline.least)) {
 		return x.refuse(RefusedDeadline)
 	}
 	x.set = x.cluster.set.Load()
@@ -312,7 +319,7 @@ func (x *exchange) finish(resp *stream.Response, f *stream.Fault, now time.Time)
 // late names the limit that ended the attempts: that of the route, or the
 // client's own.
 func (x *exchange) late(cause error) *stream.Fault {
-	limit := "timeout"
+	limit := x.limit
 	if x.call != nil && x.end.Equal(x.call.end) {
 		limit = grpcTimeout
 	}

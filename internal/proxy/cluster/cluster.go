@@ -35,6 +35,8 @@ type Config struct {
 	// HashKey is what the picker goes by, not 0; ok is false for a request
 	// without it. Asked once for each request; nil: the picker needs none.
 	HashKey func(req *stream.Request) (key uint64, ok bool)
+	// Go starts a goroutine; nil: there is no hedging.
+	Go func(func())
 	// Load admits requests; it is the one the endpoints were made with.
 	Load        *endpoint.Load
 	RetryBudget config.RetryBudget
@@ -50,6 +52,7 @@ type Cluster struct {
 	picker  Picker
 	hashKey func(req *stream.Request) (uint64, bool)
 	load    *endpoint.Load
+	start   func(func()) // a goroutine
 	budget  budget
 	ejector ejector
 	set     atomic.Pointer[endpoint.Set]
@@ -61,7 +64,9 @@ type Stats struct {
 	Full     atomic.Int64 // refused: max_requests
 	NoPick   atomic.Int64 // no endpoint was fit
 	FailOpen atomic.Int64 // attempts at an ejected endpoint because no other was left
-	Expired  atomic.Int64 // gRPC calls refused because their time was up when they came
+	Expired  atomic.Int64 // requests refused because their time was up when they came
+	Hedges   atomic.Int64 // second attempts beside a slow first one
+	HedgeWon atomic.Int64 // those whose response came first
 
 	Retries      atomic.Int64              // attempts after the first, stale connections apart
 	Replaced     atomic.Int64              // attempts made again at once because a pooled connection was closed
@@ -79,7 +84,7 @@ func New(cfg Config) *Cluster {
 	if cfg.Load == nil {
 		cfg.Load = endpoint.NewLoad(0, 0)
 	}
-	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load}
+	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load, start: cfg.Go}
 	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
 	c.ejector = newEjector(cfg.Ejection, cfg.Log.With("cluster", cfg.Label.Name), &c.Stats)
 	c.set.Store(endpoint.NewSet(nil))
@@ -103,19 +108,25 @@ func (c *Cluster) Load() *endpoint.Load { return c.load }
 
 // Policy is what a route asks of a cluster.
 type Policy struct {
-	Timeout time.Duration // until the head of the response, all attempts; 0: no limit
-	Retry   config.Retry
+	Timeout  time.Duration // until the head of the response, all attempts; 0: no limit
+	Retry    config.Retry
+	Deadline *config.Deadline // nil: clients do not say how long they wait
+	Hedge    *config.Hedge    // nil: no second attempt beside the first
 }
 
 // ForRoute is the cluster as a route sees it.
 func (c *Cluster) ForRoute(p Policy) stream.Service {
-	return &service{cluster: c, timeout: p.Timeout, retry: compileRetry(p.Retry)}
+	return &service{
+		cluster: c, timeout: p.Timeout, retry: compileRetry(p.Retry), deadline: compileDeadline(p.Deadline), hedge: newHedge(p.Hedge, time.Now()),
+	}
 }
 
 type service struct {
-	cluster *Cluster
-	timeout time.Duration
-	retry   retryPolicy
+	cluster  *Cluster
+	timeout  time.Duration
+	retry    retryPolicy
+	deadline deadlinePolicy
+	hedge    *hedge // nil: none
 }
 
 // Serve implements stream.Service.
@@ -128,13 +139,21 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 		_ = req.Body.Close()
 		return nil, f
 	}
+	client, f := s.clientEnd(req, now)
+	if f != nil {
+		_ = req.Body.Close()
+		return nil, f
+	}
 	if !c.load.Enter() {
 		return nil, c.full(req)
 	}
 	c.budget.request(now)
-	x := exchange{service: s, ctx: ctx, req: req, body: req.Body}
+	x := exchange{service: s, ctx: ctx, req: req, body: req.Body, limit: "timeout"}
 	if s.timeout > 0 {
 		x.end = now.Add(s.timeout)
+	}
+	if !client.IsZero() && (x.end.IsZero() || client.Before(x.end)) {
+		x.end, x.limit = client, s.deadline.limit
 	}
 	if !end.IsZero() {
 		x.bound(end)

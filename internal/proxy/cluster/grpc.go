@@ -134,13 +134,13 @@ func (x *exchange) setTimeout(now time.Time) {
 // hand gives the response of a call with a deadline a body that ends with it.
 func (x *exchange) hand(resp *stream.Response) {
 	if x.call != nil {
-		resp.Body = &boundedBody{Body: resp.Body, ctx: x.ctx, call: x.call}
+		resp.Body = &boundedBody{passing: passing{resp.Body}, ctx: x.ctx, call: x.call}
 	}
 }
 
 // boundedBody is the content of a response to a call with a deadline.
 type boundedBody struct {
-	stream.Body
+	passing
 	ctx  context.Context
 	call *bounded
 }
@@ -169,38 +169,18 @@ func (b *boundedBody) Close() error {
 	return err
 }
 
-// Bytes implements stream.Whole.
-func (b *boundedBody) Bytes() ([]byte, bool) {
-	if w, ok := b.Body.(stream.Whole); ok {
-		return w.Bytes()
-	}
-	return nil, false
-}
-
 // Prefetch implements stream.Prefetcher.
 func (b *boundedBody) Prefetch(limit int) error {
-	if p, ok := b.Body.(stream.Prefetcher); ok {
-		if err := p.Prefetch(limit); err != nil {
-			return b.judge(err)
-		}
+	if err := b.passing.Prefetch(limit); err != nil {
+		return b.judge(err)
 	}
 	return nil
 }
 
-// Announced implements stream.Announcer.
-func (b *boundedBody) Announced() string {
-	if a, ok := b.Body.(stream.Announcer); ok {
-		return a.Announced()
-	}
-	return ""
-}
-
 // Await implements stream.Awaiter.
 func (b *boundedBody) Await() error {
-	if a, ok := b.Body.(stream.Awaiter); ok {
-		if err := a.Await(); err != nil {
-			return b.judge(err)
-		}
+	if err := b.passing.Await(); err != nil {
+		return b.judge(err)
 	}
 	return nil
 }

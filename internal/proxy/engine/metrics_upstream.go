@@ -55,7 +55,7 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 func (u *upstream) stageSamples(emit func(record.Sample), name string) {
 	s := &u.cluster.Stats
 	clusterEvents.each(emit, []counted{
-		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"ejection_capped", &s.EjectionCapped},
+		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"hedged", &s.Hedges}, {"hedge_won", &s.HedgeWon}, {"ejection_capped", &s.EjectionCapped},
 	}, "event", "cluster", name)
 	if c := u.checker; c != nil {
 		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}, {"unable", &c.Stats.Unable}}, "result", "cluster", name)

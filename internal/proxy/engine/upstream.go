@@ -95,7 +95,7 @@ func (u *upstream) assemble() error {
 		key = parsed.Hash
 	}
 	u.cluster = cluster.New(cluster.Config{
-		Label: u.label, Picker: picker, HashKey: key, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
+		Label: u.label, Picker: picker, HashKey: key, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
 	})
 	return nil
 }
@@ -114,7 +114,9 @@ func upstreamPhases(spec *config.Cluster) stream.PhaseLimits {
 
 // forRoute is the last service of a route.
 func (u *upstream) forRoute(r *snapshot.Route) stream.Service {
-	return u.cluster.ForRoute(cluster.Policy{Timeout: time.Duration(r.Spec.Timeout), Retry: r.Spec.Retry})
+	return u.cluster.ForRoute(cluster.Policy{
+		Timeout: time.Duration(r.Spec.Timeout), Retry: r.Spec.Retry, Deadline: r.Spec.Deadline, Hedge: r.Spec.Hedge,
+	})
 }
 
 // setEndpoints takes over a new list of addresses. Endpoints that stay keep
