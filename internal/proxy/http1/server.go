@@ -93,19 +93,12 @@ func NewServer(cfg ServerConfig) *Server {
 // Serve serves nc to its end and closes it. When ctx ends, the connection
 // does, with whatever is under way on it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, facts *stream.Conn) {
-	if ahead := s.serve(ctx, nc, facts); ahead != nil {
-		s.Stats.HTTP2.Add(1)
-		s.cfg.HTTP2(ctx, prefixconn.New(nc, ahead), facts)
-	}
-}
-
-// serve returns the preface when the connection is one of HTTP/2, with what
-// came behind it. Nothing of this server is on the connection any more then.
-func (s *Server) serve(ctx context.Context, nc net.Conn, facts *stream.Conn) (ahead []byte) {
 	c := s.open(ctx, nc, facts)
-	defer s.close(c)
 	c.serve()
-	return c.ahead
+	if c.ahead != nil { // nothing of this server is on the connection any more
+		s.Stats.HTTP2.Add(1)
+		s.cfg.HTTP2(ctx, prefixconn.New(nc, c.ahead), facts)
+	}
 }
 
 func (s *Server) open(parent context.Context, nc net.Conn, facts *stream.Conn) *serverConn {

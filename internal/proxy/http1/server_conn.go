@@ -56,6 +56,7 @@ type serverConn struct {
 	last         bool // the present exchange is the last
 	// leaving: the client said so itself, or the connection was a tunnel.
 	leaving bool
+	turned  *stream.Response // it made a tunnel of the connection; nil until then
 	preface bool   // it is a connection of HTTP/2
 	ahead   []byte // what was read of that one, once it can be handed over
 
@@ -100,9 +101,17 @@ var (
 )
 
 // serve is the life of the connection.
+//
+// A tunnel runs here and not in exchange, because here the stack is not deep: a
+// quiet tunnel waits for hours, and the runtime halves the stack only of a
+// goroutine that uses less than a quarter of it.
 func (c *serverConn) serve() {
+	defer c.srv.close(c)
 	defer c.contain()
 	for c.next() && c.exchange() {
+	}
+	if c.turned != nil {
+		c.conclude(c.turned, c.tunnel(c.turned.Body.(stream.Duplex)), true)
 	}
 }
 
@@ -330,9 +339,16 @@ func (c *serverConn) exchange() bool {
 		return false
 	}
 	written := c.respond(resp)
-	if written && c.writer.kind == tunnelContent {
-		written = c.tunnel(resp.Body.(stream.Duplex)) // here, where the stack is not deep yet
+	if written && sound && c.writer.kind == tunnelContent {
+		c.turned = resp
+		return false
 	}
+	return c.conclude(resp, written, sound)
+}
+
+// conclude ends the exchange behind its response. It reports whether the
+// connection goes on.
+func (c *serverConn) conclude(resp *stream.Response, written, sound bool) bool {
 	resp.Body.Close()
 	_ = c.body.Close() // never fails
 	c.finish()

@@ -95,15 +95,12 @@ func (s *switched) Await() error {
 	if !s.begin() {
 		return s.fault(errReplyClosed)
 	}
-	defer s.finish()
-	return s.fill()
-}
-
-func (s *switched) fill() error {
-	if s.c.src.buffered() > 0 {
-		return nil
+	var err error
+	if s.c.src.buffered() == 0 { // in this frame, which waits for hours: see serverConn.serve
+		err = s.c.src.fillQuiet()
 	}
-	return s.fault(s.c.src.fillQuiet())
+	s.finish()
+	return s.fault(err)
 }
 
 // Read reads what the upstream sends.
@@ -112,10 +109,12 @@ func (s *switched) Read(p []byte) (int, error) {
 		return 0, s.fault(errReplyClosed)
 	}
 	defer s.finish()
-	if err := s.fill(); err != nil {
-		return 0, err
-	}
 	src := &s.c.src
+	if src.buffered() == 0 {
+		if err := src.fillQuiet(); err != nil {
+			return 0, s.fault(err)
+		}
+	}
 	n := copy(p, src.bytes())
 	src.consume(n)
 	s.c.guard.Moved(n)

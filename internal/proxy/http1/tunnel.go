@@ -14,14 +14,7 @@ import (
 // is up. Bytes that the client sent ahead of the response go first; they never
 // went anywhere before.
 func (c *serverConn) tunnel(d stream.Duplex) bool {
-	c.last, c.leaving = true, true
-	c.srv.Stats.Upgrades.Add(1)
-	limits, end := c.req.Tunnel, noDeadline
-	if limits.Max > 0 {
-		end = time.Now().Add(limits.Max)
-	}
-	c.guard.EnterIdle(uint8(stream.PhaseTunnel), context.Background(), end, limits.Idle)
-
+	c.enterTunnel()
 	// One direction that fails ends the other; the first reason is the reason.
 	reasons := make(chan error, 2)
 	fail := func(err error) {
@@ -49,6 +42,20 @@ func (c *serverConn) tunnel(d stream.Duplex) bool {
 	default:
 		return true
 	}
+}
+
+// enterTunnel starts the clock of the tunnel. It stays out of the frame of
+// tunnel, which waits for hours: see serve.
+//
+//go:noinline
+func (c *serverConn) enterTunnel() {
+	c.last, c.leaving = true, true
+	c.srv.Stats.Upgrades.Add(1)
+	limits, end := c.req.Tunnel, noDeadline
+	if limits.Max > 0 {
+		end = time.Now().Add(limits.Max)
+	}
+	c.guard.EnterIdle(uint8(stream.PhaseTunnel), context.Background(), end, limits.Idle)
 }
 
 // tunnelUp carries downstream to upstream.
@@ -93,7 +100,10 @@ func (c *serverConn) tunnelDown(d stream.Duplex) error {
 	}
 }
 
-// tunnelPiece carries what one read gives.
+// tunnelPiece carries what one read gives. It is not part of the frame that
+// waits.
+//
+//go:noinline
 func (c *serverConn) tunnelPiece(d stream.Duplex) (int, error) {
 	p := pages.Get().(*page)
 	defer pages.Put(p)

@@ -131,18 +131,23 @@ func (l *Listener) admit(nc net.Conn) (refused string) {
 
 // run is the life of a connection and its recover boundary.
 func (l *Listener) run(c *connection) {
-	defer l.release()
-	defer l.Stats.Open.Add(-1)
-	defer l.clients.leave(c)
-	defer c.nc.Close()
-	defer func() {
-		if r := recover(); r != nil {
-			l.Stats.Panics.Add(1)
-			l.log.Error("a connection ended by a panic", "conn", c.facts.ID, "remote", c.facts.Remote.String(),
-				"panic", r, "stack", string(debug.Stack()))
-		}
-	}()
+	defer l.finish(c)
 	(*l.handler.Load())(c.nc, &c.facts)
+}
+
+// finish is one deferred call: five of them would make the frame of run so much
+// larger, which lies under every wait of the connection. Where that is deep
+// enough, the stack of a quiet connection stays at 8 KiB instead of 4.
+func (l *Listener) finish(c *connection) {
+	if r := recover(); r != nil {
+		l.Stats.Panics.Add(1)
+		l.log.Error("a connection ended by a panic", "conn", c.facts.ID, "remote", c.facts.Remote.String(),
+			"panic", r, "stack", string(debug.Stack()))
+	}
+	_ = c.nc.Close()
+	l.clients.leave(c)
+	l.Stats.Open.Add(-1)
+	l.release()
 }
 
 // addrPort is the address of a TCP peer, an IPv4 one on a socket for both
