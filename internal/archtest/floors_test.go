@@ -72,6 +72,7 @@ var doors = map[string]string{
 	"github.com/andybalholm/brotli":             "filters/compress",
 	"github.com/fsnotify/fsnotify":              "internal/control/source/file",
 	"github.com/klauspost/compress":             "filters/compress",
+	"github.com/maypok86/otter/v2":              "filters/cache/store",
 	"github.com/miekg/dns":                      "internal/proxy/resolve",
 	"github.com/prometheus/client_golang":       "internal/proxy/record",
 	"github.com/prometheus/client_model":        "internal/proxy/record",
