@@ -6,6 +6,7 @@ import (
 	"github.com/weirproxy/weir/filters/compress"
 	"github.com/weirproxy/weir/filters/grpcweb"
 	"github.com/weirproxy/weir/filters/headers"
+	"github.com/weirproxy/weir/filters/ratelimit"
 	"github.com/weirproxy/weir/filters/transcode"
 )
 
@@ -15,6 +16,7 @@ func Definitions() []filter.Definition {
 		compress.Definition(),
 		grpcweb.Definition(),
 		headers.Definition(),
+		ratelimit.Definition(),
 		transcode.Definition(),
 	}
 }
