@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/filters/compress"
+	"github.com/weirproxy/weir/filters/fault"
 	"github.com/weirproxy/weir/filters/grpcweb"
 	"github.com/weirproxy/weir/filters/headers"
 	"github.com/weirproxy/weir/filters/ratelimit"
@@ -14,6 +15,7 @@ import (
 func Definitions() []filter.Definition {
 	return []filter.Definition{
 		compress.Definition(),
+		fault.Definition(),
 		grpcweb.Definition(),
 		headers.Definition(),
 		ratelimit.Definition(),
