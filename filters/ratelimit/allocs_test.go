@@ -29,7 +29,9 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
-func BenchmarkOneLimit(b *testing.B) { benchmark(b, "{rate: 1000000/s, burst: 1000000000, key: client}") }
+func BenchmarkOneLimit(b *testing.B) {
+	benchmark(b, "{rate: 1000000/s, burst: 1000000000, key: client}")
+}
 
 func BenchmarkThreeLimits(b *testing.B) { benchmark(b, several) }
 

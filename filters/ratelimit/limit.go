@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -14,12 +15,13 @@ import (
 
 // limit is one rate or quota.
 type limit struct {
-	word  string // in answers: "rate_limit" or "rate_limit.NAME"
-	name  string // in metrics: NAME, or its place in the list
-	keys  keys
-	meter meter
-	state *state
-	log   *slog.Logger
+	word   string // in answers: "rate_limit" or "rate_limit.NAME"
+	name   string // in metrics: NAME, or its place in the list
+	shadow bool   // what it refuses is counted and let through
+	keys   keys
+	meter  meter
+	state  *state
+	log    *slog.Logger
 
 	allowed, refused, shadowed *filter.Counter
 	logged                     atomic.Int64 // when shadow was logged last, on the clock of state
@@ -40,7 +42,7 @@ func newLimit(spec *Limit, i int, s *Settings, env filter.Env) (*limit, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &limit{word: "rate_limit", name: strconv.Itoa(i + 1), keys: parts, log: env.Log}
+	l := &limit{word: "rate_limit", name: strconv.Itoa(i + 1), shadow: cmp.Or(spec.Mode, s.Mode) == shadow, keys: parts, log: env.Log}
 	if spec.Name != "" {
 		l.word, l.name = "rate_limit."+spec.Name, spec.Name
 	}

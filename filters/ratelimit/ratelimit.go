@@ -7,6 +7,7 @@ package ratelimit
 import (
 	"context"
 	_ "embed"
+	"slices"
 	"time"
 
 	"github.com/weirproxy/weir/filter"
@@ -28,15 +29,15 @@ func Definition() filter.Definition {
 }
 
 type service struct {
-	next    stream.Service
-	limits  []*limit
-	shadow  bool
-	headers bool
-	kind    stream.Kind // of a refusal
+	next     stream.Service
+	limits   []*limit
+	enforced int // so many of the limits, the others are in shadow mode
+	headers  bool
+	kind     stream.Kind // of a refusal
 }
 
 func build(s Settings, env filter.Env, next stream.Service) (stream.Service, error) {
-	own := &service{next: next, shadow: s.Mode == shadow, headers: s.Headers, kind: stream.RateLimited}
+	own := &service{next: next, headers: s.Headers, kind: stream.RateLimited}
 	if s.Status == 503 {
 		own.kind = stream.Overloaded
 	}
@@ -46,14 +47,28 @@ func build(s Settings, env filter.Env, next stream.Service) (stream.Service, err
 			return nil, err
 		}
 		own.limits = append(own.limits, l)
+		if !l.shadow {
+			own.enforced++
+		}
 	}
+	// Limits on trial come last: they count only what the others let through.
+	slices.SortStableFunc(own.limits, func(a, b *limit) int {
+		switch {
+		case a.shadow == b.shadow:
+			return 0
+		case a.shadow:
+			return 1
+		}
+		return -1
+	})
 	own.operate(env)
 	return own, nil
 }
 
 func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	d := s.decide(req, time.Now())
-	if d.by != nil && !s.shadow {
+	if d.by != nil {
+		d.by.refused.Add(1)
 		_ = req.Body.Close()
 		return nil, s.refusal(&d)
 	}
@@ -61,14 +76,15 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 	if err != nil {
 		return nil, err
 	}
-	if s.headers && d.by == nil {
+	if s.headers && d.limit > 0 {
 		d.write(&resp.Header)
 	}
 	return resp, nil
 }
 
 // decision is what the limits of a filter say together: the refusal that lasts
-// longest or, when all allow, the one that has least left.
+// longest or, when all allow, the one that has least left. Limits in shadow mode
+// have no say.
 type decision struct {
 	by *limit // who refuses; nil: nobody does
 	verdict
@@ -77,25 +93,41 @@ type decision struct {
 // decide asks all limits. Of several, what one refuses costs nothing at the
 // others: they are looked at before they are charged.
 func (s *service) decide(req *stream.Request, now time.Time) decision {
-	if len(s.limits) == 1 {
-		l := s.limits[0]
-		return s.count(l.take(l.hash(req), now))
-	}
 	var room [maxLimits]uint64
 	hashes := room[:len(s.limits)]
 	for i, l := range s.limits {
 		hashes[i] = l.hash(req)
 	}
-	d := s.each(hashes, now, (*limit).look)
-	if d.by == nil {
-		d = s.each(hashes, now, (*limit).take) // may refuse yet: others decide at the same time
+	if s.enforced > 1 {
+		if d := s.look(hashes, now); d.by != nil {
+			return d
+		}
 	}
-	return s.count(d)
+	return s.take(hashes, now)
 }
 
-func (s *service) each(hashes []uint64, now time.Time, ask func(*limit, uint64, time.Time) decision) (all decision) {
+func (s *service) look(hashes []uint64, now time.Time) (all decision) {
+	for i, l := range s.limits[:s.enforced] {
+		if d := l.look(hashes[i], now); d.before(&all) {
+			all = d
+		}
+	}
+	return all
+}
+
+// take charges. It may refuse what look did not: others decide at the same time.
+func (s *service) take(hashes []uint64, now time.Time) (all decision) {
 	for i, l := range s.limits {
-		if d := ask(l, hashes[i], now); i == 0 || d.before(&all) {
+		d := l.take(hashes[i], now)
+		switch {
+		case d.by == nil:
+			l.allowed.Add(1)
+		case l.shadow:
+			l.wouldRefuse()
+		default:
+			return d
+		}
+		if !l.shadow && d.before(&all) {
 			all = d
 		}
 	}
@@ -110,21 +142,7 @@ func (d *decision) before(other *decision) bool {
 	case d.by != nil:
 		return d.wait > other.wait
 	}
-	return d.left < other.left
-}
-
-func (s *service) count(d decision) decision {
-	switch {
-	case d.by == nil:
-		for _, l := range s.limits {
-			l.allowed.Add(1)
-		}
-	case s.shadow:
-		d.by.wouldRefuse()
-	default:
-		d.by.refused.Add(1)
-	}
-	return d
+	return other.limit == 0 || d.left < other.left
 }
 
 func (s *service) refusal(d *decision) *stream.Fault {

@@ -217,6 +217,26 @@ func TestShadow(t *testing.T) {
 	})
 }
 
+// TestShadowBesideEnforced: a limit on trial has no say, and counts only what the
+// others let through.
+func TestShadowBesideEnforced(t *testing.T) {
+	h := &filtertest.House{}
+	s := filtertest.BuildIn(t, h, Definition(), `{headers: true, limits: [{name: trial, rate: 1/d, mode: shadow}, {name: real, rate: 3/d}]}`, &filtertest.Next{})
+	if _, resp := send(t, s); resp == nil || strings.Join(filtertest.Lines(&resp.Header), "|") != "RateLimit-Limit: 3|RateLimit-Remaining: 2|RateLimit-Reset: 28800" {
+		t.Errorf("%+v", resp)
+	}
+	if got := allowed(t, s, 9); got != 2 {
+		t.Errorf("%d more allowed, want 2", got)
+	}
+	for series, want := range map[string]int64{
+		`{limit="trial",result="shadow_refused"}`: 2, `{limit="trial",result="allowed"}`: 1, `{limit="real",result="refused"}`: 7, `{limit="real",result="allowed"}`: 3,
+	} {
+		if got := h.Counted("weir_rate_limit_decisions_total" + series); got != want {
+			t.Errorf("%s is %d, want %d", series, got, want)
+		}
+	}
+}
+
 // TestReloadKeepsBuckets: a reload refills a bucket only when the limit itself
 // is another one.
 func TestReloadKeepsBuckets(t *testing.T) {

@@ -41,7 +41,7 @@ type Settings struct {
 type Limit struct {
 	// Name of the limit in metrics and answers; its place in the list if there
 	// is none.
-	Name string `yaml:"name" json:"name" format:"name"`
+	Name string `yaml:"name" json:"name,omitempty" format:"name"`
 	// Rate is how many requests are allowed per time.
 	Rate config.Rate `yaml:"rate" json:"rate,omitempty"`
 	// Burst is how many requests may come at once; 0: those of one unit of rate.
@@ -52,6 +52,9 @@ type Limit struct {
 	// cookie:NAME, query:NAME, or several of them together; none: all requests of
 	// the route are.
 	Key config.Texts `yaml:"key" json:"key"`
+	// Mode says what a refusal does, if not what the filter says: enforce refuses
+	// the request, shadow counts and logs it only.
+	Mode string `yaml:"mode" json:"mode,omitempty" enum:",enforce,shadow"`
 }
 
 // Quota is an amount per day or month of the calendar.

@@ -59,6 +59,7 @@ func table() map[string]example {
 		"framed-service.yaml":   {setup: setupFramedService, prove: proveFramedService},
 		"framed-listener.yaml":  {setup: setupFramedListener, prove: proveFramedListener},
 		"compression.yaml":      {setup: setupCompression, prove: proveCompression},
+		"rate-limit.yaml":       {setup: oneUpstream, prove: proveRateLimit},
 	}
 }
 
