@@ -58,6 +58,7 @@ func table() map[string]example {
 		"udp-dns.yaml":          {setup: setupUDP, prove: proveUDP},
 		"framed-service.yaml":   {setup: setupFramedService, prove: proveFramedService},
 		"framed-listener.yaml":  {setup: setupFramedListener, prove: proveFramedListener},
+		"fault.yaml":            {setup: oneUpstream, prove: proveFault},
 		"compression.yaml":      {setup: setupCompression, prove: proveCompression},
 		"rate-limit.yaml":       {setup: oneUpstream, prove: proveRateLimit},
 	}
