@@ -191,6 +191,7 @@ func TestWhen(t *testing.T) {
 		{"clients: [198.51.100.0/24, 192.0.2.1]", nil, "192.0.2.1", true},
 		{"clients: [192.0.2.2]", nil, "192.0.2.1", false},
 		{"clients: ['::ffff:192.0.2.0/120']", nil, "192.0.2.1", true},
+		{"clients: ['::ffff:192.0.2.1']", nil, "192.0.2.1", true},
 		{"clients: [192.0.2.0/24]", nil, "::ffff:192.0.2.1", true},
 		{"clients: ['2001:db8::/32']", nil, "2001:db8::1", true},
 		{"clients: [192.0.2.0/24], headers: [{name: X-A}]", nil, "192.0.2.1", false},
