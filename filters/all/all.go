@@ -7,6 +7,7 @@ import (
 	"github.com/weirproxy/weir/filters/fault"
 	"github.com/weirproxy/weir/filters/grpcweb"
 	"github.com/weirproxy/weir/filters/headers"
+	"github.com/weirproxy/weir/filters/mirror"
 	"github.com/weirproxy/weir/filters/ratelimit"
 	"github.com/weirproxy/weir/filters/transcode"
 )
@@ -18,6 +19,7 @@ func Definitions() []filter.Definition {
 		fault.Definition(),
 		grpcweb.Definition(),
 		headers.Definition(),
+		mirror.Definition(),
 		ratelimit.Definition(),
 		transcode.Definition(),
 	}

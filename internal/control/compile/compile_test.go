@@ -211,7 +211,22 @@ type stampSettings struct {
 	Set map[string]string `yaml:"set"`
 }
 
-// testFilters are one filter of each stage.
+type asideSettings struct {
+	To string `yaml:"to" required:"true"`
+}
+
+// aside sends to a cluster of its own.
+func aside() filter.Definition {
+	return filter.Define(filter.Spec[asideSettings]{
+		Name: "aside", Stage: filter.Transform, Status: filter.Stable, Trust: filter.HostileBoth,
+		Default:  func() asideSettings { return asideSettings{} },
+		Check:    func(*asideSettings, *config.Report) {},
+		Clusters: func(s *asideSettings) []filter.Reference { return []filter.Reference{{At: "to", Cluster: s.To}} },
+		Build:    func(_ asideSettings, _ filter.Env, next stream.Service) (stream.Service, error) { return next, nil },
+	})
+}
+
+// testFilters are one filter of each stage, and aside.
 func testFilters() filter.Registry {
 	return filter.NewRegistry(
 		define("guard", filter.Protect, func(g *guardSettings, r *config.Report) {
@@ -223,6 +238,7 @@ func testFilters() filter.Registry {
 		}),
 		define("stamp", filter.Transform, func(*stampSettings, *config.Report) {}),
 		define("canned", filter.Answer, func(*struct{}, *config.Report) {}),
+		aside(),
 	)
 }
 
