@@ -13,12 +13,32 @@ type Cluster struct {
 	DNS *DNS `yaml:"dns" json:"dns,omitempty"`
 	// Resolver says how names are resolved.
 	Resolver Resolver `yaml:"resolver" json:"resolver"`
-	// Balance is round_robin, random, least_request, or hash, which keeps what
-	// has the same hash_key at the same endpoint.
-	Balance string `yaml:"balance" json:"balance" enum:"round_robin,random,least_request,hash"`
-	// HashKey is what balance hash goes by: client, header:NAME, cookie:NAME or
-	// query:NAME.
+	// Balance is round_robin, random, least_request, peak_ewma (by latency and
+	// requests under way), first (in order), or one that keeps what has the same
+	// hash_key at the same endpoint: hash, maglev or rendezvous.
+	Balance string `yaml:"balance" json:"balance" enum:"round_robin,random,least_request,peak_ewma,first,hash,maglev,rendezvous"`
+	// HashKey is what balance hash, maglev and rendezvous go by: client,
+	// header:NAME, cookie:NAME or query:NAME.
 	HashKey string `yaml:"hash_key" json:"hash_key"`
+	// HashBound bounds what popular keys load on one endpoint: it may have this
+	// many times its part of all requests under way, the others go on to the next
+	// endpoint of their key; 0: no bound, else more than 1.
+	HashBound float64 `yaml:"hash_bound" json:"hash_bound" max:"100"`
+	// Overprovision is how many times its part of the traffic a fit endpoint can
+	// take: while a priority is fit for 1/overprovision it takes all traffic, below
+	// that the next one takes what is too much.
+	Overprovision float64 `yaml:"overprovision" json:"overprovision" min:"1" max:"100"`
+	// Zone keeps traffic in the zone of this proxy.
+	Zone *ZonePreference `yaml:"zone" json:"zone,omitempty"`
+	// Panic says when health is not believed.
+	Panic Panic `yaml:"panic" json:"panic"`
+	// SlowStart, when present, gives new endpoints a share that grows.
+	SlowStart *SlowStart `yaml:"slow_start" json:"slow_start,omitempty"`
+	// Sticky, when present, sends what comes from one session to one endpoint.
+	Sticky *Sticky `yaml:"sticky" json:"sticky,omitempty"`
+	// LoadReports takes weights from what endpoints say of their load, in the
+	// response header endpoint-load-metrics (ORCA), times those written.
+	LoadReports bool `yaml:"load_reports" json:"load_reports,omitempty"`
 	// Protocol is what is spoken to the endpoints: h1, h2 (under TLS), h2c
 	// (HTTP/2 in the clear), h3, or framed; auto is what the endpoint chooses by
 	// ALPN under TLS, h1 in the clear. Routes with protocol tcp or udp, and those
@@ -76,6 +96,13 @@ type Endpoint struct {
 	Address string `yaml:"address" json:"address" required:"true"`
 	// Weight is its share relative to the others.
 	Weight int `yaml:"weight" json:"weight" max:"1000000"`
+	// Priority: endpoints of 0 are used first; those of 1 take what is too much for
+	// the fit ones of 0, and so on.
+	Priority int `yaml:"priority" json:"priority,omitempty" max:"100"`
+	// Zone is where it runs.
+	Zone string `yaml:"zone" json:"zone,omitempty"`
+	// Labels are what routes may choose it by.
+	Labels map[string]string `yaml:"labels" json:"labels,omitempty"`
 }
 
 // DNS finds endpoints by SRV records.

@@ -156,6 +156,20 @@ func (r *Respond) SetDefaults() { r.Status, r.ContentType = 200, "text/plain; ch
 func (c *Cluster) SetDefaults() {
 	c.Balance, c.ConnectTimeout, c.BodyIdle = "least_request", 3*second, 5*minute
 	c.HashKey, c.Protocol, c.ProxyProtocol = "client", "auto", "off"
+	c.Overprovision = 1.4 // sheet: Envoy
+}
+
+// SetDefaults: sheet: Envoy's min_cluster_size.
+func (z *ZonePreference) SetDefaults() { z.MinEndpoints = 6 }
+
+// SetDefaults: sheet: Envoy's share and aggression; half a minute fills pools and
+// most caches.
+func (s *SlowStart) SetDefaults() { s.Window, s.MinShare, s.Aggression = 30*second, 0.1, 1 }
+
+// SetDefaults: until the client is closed, and of no use to scripts or to other
+// sites.
+func (s *StickyCookie) SetDefaults() {
+	s.Path, s.HTTPOnly, s.Secure, s.SameSite = "/", true, "auto", "lax"
 }
 
 // SetDefaults: as for clients; an endpoint that is asked after 15 s of silence

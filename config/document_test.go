@@ -58,8 +58,8 @@ drain: {grace: 0s}
 `)
 	d.ApplyDefaults()
 	c, r := d.Clusters[0], d.Routes[0]
-	got := fmt.Sprint(c.Ejection.Consecutive, c.Pool.Learn, c.Endpoints, r.Timeout, r.Retry.On, r.To, d.AccessLog.Sample, d.Drain.Grace)
-	want := "0 false [{10.0.0.1:80 1} {10.0.0.2:80 0}] 0s [] [{c 0} {c 1}] 0 0s"
+	got := fmt.Sprint(c.Ejection.Consecutive, c.Pool.Learn, c.Endpoints[1].Weight, r.Timeout, r.Retry.On, r.To[0].Weight, r.To[1].Weight, d.AccessLog.Sample, d.Drain.Grace)
+	want := "0 false 0 0s [] 0 1 0 0s"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}

@@ -149,6 +149,8 @@ type Target struct {
 	Cluster string `yaml:"cluster" json:"cluster" required:"true"`
 	// Weight is its share, relative to the sum of all weights; 0: no traffic.
 	Weight int `yaml:"weight" json:"weight" max:"1000000"`
+	// Labels: only endpoints of the cluster that have all of them.
+	Labels map[string]string `yaml:"labels" json:"labels,omitempty"`
 }
 
 // Split keeps a client on its side of a weighted split.

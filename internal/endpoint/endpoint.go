@@ -10,16 +10,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirproxy/weir/internal/ewma"
 	"github.com/weirproxy/weir/stream"
 )
 
-// Spec is who an endpoint is. Two specs that differ only in Weight name the
-// same endpoint.
+// Spec is who an endpoint is. Two specs that differ only in Weight and Place
+// name the same endpoint.
 type Spec struct {
 	Network string // tcp or unix
 	Address string // as dialled: "10.0.0.1:8080", or the path of a socket
 	Host    string // as written in the document, without port: SNI, labels
 	Weight  int    // share relative to the others; 0: no traffic
+	Place   Place
 }
 
 // identity is what makes an endpoint the same after a change of addresses.
@@ -57,14 +59,19 @@ type Endpoint struct {
 	load   *Load
 	born   time.Time // state counts from here, so that a change of the wall clock moves nothing
 	weight atomic.Uint32
+	place  atomic.Pointer[Place]
 
 	// state is what a pick looks at: 0 for fit, bit 0 for unfit, the bits above
 	// for the end of the ejection in nanoseconds since born. Written under mu.
 	state atomic.Uint64
+	// rise is when it came or came back last, in nanoseconds since born; 0: it was
+	// there from the start.
+	rise atomic.Int64
 
 	_ [64]byte // picks read the words above while requests write those below
 
 	inFlight    atomic.Int64
+	latency     ewma.Peak
 	requests    atomic.Int64
 	failures    atomic.Int64
 	consecutive atomic.Int64
@@ -79,6 +86,7 @@ func New(spec Spec, load *Load, now time.Time) *Endpoint {
 	e := &Endpoint{Network: spec.Network, Address: spec.Address, Host: spec.Host, load: load, born: now}
 	e.health.since = now
 	e.setWeight(spec.Weight)
+	e.setPlace(spec.Place)
 	return e
 }
 

@@ -1,6 +1,9 @@
 package endpoint
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Health says what an endpoint is fit for.
 type Health uint8
@@ -65,6 +68,10 @@ func (e *Endpoint) Checked(fit bool, reason string, now time.Time) (changed bool
 	}
 	e.health.since = now
 	e.state.Store(s ^ unfit)
+	if fit {
+		e.rise.Store(max(e.rise.Load(), int64(max(now.Sub(e.born), 1))))
+	}
+	e.load.changes.Add(1)
 	return true
 }
 
@@ -105,10 +112,17 @@ func (e *Endpoint) Eject(now time.Time, reason string, forgive time.Duration, le
 	h.times++
 	h.reason, h.from, h.until = reason, now, now.Add(length(h.level))
 	e.state.Store(uint64(h.until.Sub(e.born))<<1 | s&unfit)
+	e.rise.Store(int64(h.until.Sub(e.born)))
+	e.load.changes.Add(1)
 	return h.until, true
 }
 
-// Inherit takes over the health of an endpoint that this one replaces.
+// outUntil is the end of the last ejection.
+func (e *Endpoint) outUntil() time.Time {
+	return e.born.Add(time.Duration(e.state.Load() >> 1))
+}
+
+// Inherit takes over what is known of an endpoint that this one replaces.
 func (e *Endpoint) Inherit(from *Endpoint) {
 	from.mu.Lock()
 	h, unfitBit, consecutive := from.health, from.state.Load()&unfit, from.consecutive.Load()
@@ -119,12 +133,19 @@ func (e *Endpoint) Inherit(from *Endpoint) {
 	e.consecutive.Store(consecutive)
 	out := max(h.until.Sub(e.born), 0)
 	e.state.Store(uint64(out)<<1 | unfitBit)
+	later := e.born.Sub(from.born)
+	if rise := from.rise.Load(); rise != 0 {
+		e.rise.Store(cmp.Or(rise-int64(later), 1))
+	}
+	e.latency.Copy(&from.latency, -later)
+	e.load.changes.Add(1)
 }
 
 // Status is an endpoint at one moment, for people.
 type Status struct {
 	Network, Address, Host string
 	Weight                 int
+	Place                  Place
 
 	Health Health
 	Reason string    // why it is not fit; "" when it is
@@ -142,7 +163,7 @@ type Status struct {
 // Status is the endpoint now.
 func (e *Endpoint) Status(now time.Time) Status {
 	st := Status{
-		Network: e.Network, Address: e.Address, Host: e.Host, Weight: e.Weight(),
+		Network: e.Network, Address: e.Address, Host: e.Host, Weight: e.Weight(), Place: e.Place(),
 		InFlight: e.inFlight.Load(), Requests: e.requests.Load(), Failures: e.failures.Load(),
 		Consecutive: e.consecutive.Load(),
 	}

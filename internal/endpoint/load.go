@@ -9,6 +9,8 @@ type Load struct {
 	maxRequests    int64 // 0: no limit
 	maxConnections int64 // 0: no limit
 
+	changes atomic.Uint64 // of the health of any endpoint
+
 	_           [64]byte
 	requests    atomic.Int64
 	_           [56]byte

@@ -37,7 +37,24 @@ type ring struct {
 	// cleared.
 	guide []uint32
 	shift uint
-	ids   []uint64 // the hash of who each endpoint is
+}
+
+// ids are the hashes of who each endpoint is, made when they are asked for.
+type ids struct {
+	once sync.Once
+	list []uint64
+}
+
+// IDs are numbers that tell the endpoints apart, the same in every process, in
+// the order of At: to read, not to change.
+func (s *Set) IDs() []uint64 {
+	s.ids.once.Do(func() {
+		s.ids.list = make([]uint64, len(s.picked))
+		for i, e := range s.picked {
+			s.ids.list[i] = e.identity().hash()
+		}
+	})
+	return s.ids.list
 }
 
 // Ring makes sure that Seek is ready. It costs up to some tens of milliseconds
@@ -45,7 +62,7 @@ type ring struct {
 func (s *Set) Ring() {
 	s.ring.once.Do(func() {
 		if len(s.picked) > 0 {
-			s.ring.build(s.picked, s.weights)
+			s.ring.build(s.IDs(), s.weights)
 		}
 	})
 }
@@ -76,23 +93,20 @@ func (s *Set) PointOwner(place int) int {
 }
 
 // Affinity orders the endpoints for a key, the largest first, in the same way
-// in every Set that they are in. Ring was called.
-func (s *Set) Affinity(key uint64, i int) uint64 { return mix(s.ring.ids[i] ^ key) }
+// in every Set that they are in. IDs was called.
+func (s *Set) Affinity(key uint64, i int) uint64 { return mix(s.ids.list[i] ^ key) }
 
-func (r *ring) build(endpoints []*Endpoint, weights []uint32) {
+func (r *ring) build(ids []uint64, weights []uint32) {
 	total := uint64(0)
 	for _, w := range weights {
 		total += uint64(w) * pointsPerWeight
 	}
 	halved := uint(0)
-	for limit := uint64(max(maxPoints, leastPoints*len(endpoints))); total>>halved > limit; {
+	for limit := uint64(max(maxPoints, leastPoints*len(ids))); total>>halved > limit; {
 		halved++
 	}
-	r.ids = make([]uint64, len(endpoints))
-	r.points = make([]point, 0, total>>halved+uint64(len(endpoints)))
-	for i, e := range endpoints {
-		id := e.identity().hash()
-		r.ids[i] = id
+	r.points = make([]point, 0, total>>halved+uint64(len(ids)))
+	for i, id := range ids {
 		for n := range max(uint64(weights[i])*pointsPerWeight>>halved, 1) {
 			r.points = append(r.points, point{mix(id + n*0x9e3779b97f4a7c15), uint32(i)})
 		}
@@ -101,7 +115,7 @@ func (r *ring) build(endpoints []*Endpoint, weights []uint32) {
 		if a.hash != b.hash {
 			return cmp.Compare(a.hash, b.hash)
 		}
-		return cmp.Compare(r.ids[a.owner], r.ids[b.owner]) // the order in the document does not matter
+		return cmp.Compare(ids[a.owner], ids[b.owner]) // the order in the document does not matter
 	})
 	r.buildGuide()
 }

@@ -1,5 +1,10 @@
 package endpoint
 
+import (
+	"sync/atomic"
+	"time"
+)
+
 // maxWeight bounds one weight.
 const maxWeight = 1 << 20
 
@@ -7,7 +12,13 @@ const maxWeight = 1 << 20
 // addresses makes another Set, in which the endpoints that stay are the same
 // objects, with their health and counters.
 type Set struct {
-	all []*Endpoint
+	all    []*Endpoint
+	layout Layout
+	levels []Level
+	blind  bool // whoever picks does not ask for health
+
+	standing atomic.Pointer[Standing]
+	busy     atomic.Pointer[busy]
 
 	// picked are the endpoints with a weight, in order; tickets 0 to total-1
 	// are dealt out among them by weight: ticket t belongs to the first one
@@ -23,12 +34,14 @@ type Set struct {
 	guide []uint32
 	shift uint
 
-	ring ring
+	ids   ids
+	ring  ring
+	table table
 }
 
-// NewSet is the set of these endpoints with the weights they have now.
-func NewSet(endpoints []*Endpoint) *Set {
-	s := &Set{all: append([]*Endpoint(nil), endpoints...)}
+// newPart is a set of these endpoints that is not divided further.
+func (l Layout) newPart(endpoints []*Endpoint) *Set {
+	s := &Set{all: append([]*Endpoint(nil), endpoints...), layout: l}
 	even := true
 	for _, e := range s.all {
 		if w := e.weight.Load(); w > 0 {
@@ -120,6 +133,9 @@ func (s *Set) Weight(i int) uint32 { return s.weights[i] }
 // Even tells whether all weights are equal.
 func (s *Set) Even() bool { return s.sums == nil }
 
+// May tells whether an endpoint of the set may be picked.
+func (s *Set) May(e *Endpoint, now time.Time) bool { return s.blind || e.Available(now) }
+
 // Tickets is how many tickets there are. Each endpoint owns as many of them as
 // its weight says.
 func (s *Set) Tickets() uint64 { return s.total }
@@ -148,7 +164,7 @@ func (s *Set) Turn(number uint64) int {
 }
 
 // Update is the set of specs. Endpoints that s has already are kept (with the
-// new weight), build makes the others, gone are those that specs does not name
+// new weight and place), build makes the others, gone are those that specs does not name
 // any more: the caller drains their Transport once no request picks from s. A
 // spec that is named twice counts once. s may be nil.
 func (s *Set) Update(specs []Spec, build func(Spec) *Endpoint) (next *Set, gone []*Endpoint) {
@@ -171,6 +187,7 @@ func (s *Set) Update(specs []Spec, build func(Spec) *Endpoint) (next *Set, gone 
 			e = build(spec)
 		} else {
 			e.setWeight(spec.Weight)
+			e.setPlace(spec.Place)
 		}
 		list = append(list, e)
 	}
@@ -181,5 +198,8 @@ func (s *Set) Update(specs []Spec, build func(Spec) *Endpoint) (next *Set, gone 
 			}
 		}
 	}
-	return NewSet(list), gone
+	if s == nil {
+		return NewSet(list), gone
+	}
+	return s.layout.NewSet(list), gone
 }

@@ -179,6 +179,10 @@ type Endpoint struct {
 	Host    string // address or name; the path of a Unix socket
 	Port    uint16
 	Weight  int
+	// Priority, Zone and Labels are its place among the others.
+	Priority int
+	Zone     string
+	Labels   map[string]string
 }
 
 // ClusterTLS is the material for TLS to endpoints.

@@ -21,6 +21,7 @@ func (c *compiler) cluster(spec *config.Cluster, r *config.Report) *snapshot.Clu
 		r.Warnf("retry_budget.ratio", "write 0.2", "a budget of %v lets retries multiply the load of a service that fails", spec.RetryBudget.Ratio)
 	}
 	checkClusterProtocol(spec, r)
+	checkBalancing(spec, r)
 	if spec.Health != nil {
 		checkHealth(spec.Health, r.Below("health"))
 		checkHealthProtocol(spec, r.Below("health"))
@@ -55,7 +56,10 @@ func endpoints(spec *config.Cluster, r *config.Report) []snapshot.Endpoint {
 		}
 		seen[p.String()] = true
 		sum += max(0, endpoint.Weight)
-		list = append(list, snapshot.Endpoint{Network: p.network, Host: p.host, Port: p.port, Weight: endpoint.Weight})
+		list = append(list, snapshot.Endpoint{
+			Network: p.network, Host: p.host, Port: p.port, Weight: endpoint.Weight,
+			Priority: endpoint.Priority, Zone: endpoint.Zone, Labels: endpoint.Labels,
+		})
 	}
 	if len(list) > 0 && sum == 0 {
 		r.Errorf("endpoints", "give one endpoint a weight above 0", "all weights are 0: no request could go anywhere")

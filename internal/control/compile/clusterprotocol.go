@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/weirproxy/weir/config"
-	"github.com/weirproxy/weir/internal/requestkey"
 )
 
 // checkClusterProtocol refuses protocols that cannot be spoken the way that the
@@ -31,7 +30,6 @@ func checkClusterProtocol(spec *config.Cluster, r *config.Report) {
 		checkFraming(spec.Framing, r.Below("framing"))
 	}
 	checkClusterHTTP2(spec, r)
-	checkHashKey(spec, r)
 }
 
 func checkClusterHTTP3(spec *config.Cluster, r *config.Report) {
@@ -71,16 +69,6 @@ func checkClusterHTTP2(spec *config.Cluster, r *config.Report) {
 	checkWindows(spec.HTTP2.StreamWindow, spec.HTTP2.ConnectionWindow, r)
 	if spec.Protocol != "h3" && spec.HTTP2.PingInterval > 0 {
 		needed(r, "http2.ping_timeout", spec.HTTP2.PingTimeout)
-	}
-}
-
-func checkHashKey(spec *config.Cluster, r *config.Report) {
-	if _, err := requestkey.Parse(spec.HashKey); err != nil {
-		r.Errorf("hash_key", "", "hash_key: %v", err)
-		return
-	}
-	if spec.Balance != "hash" && spec.HashKey != config.Default[config.Cluster]().HashKey {
-		r.Warnf("hash_key", "write balance: hash, or remove it", "hash_key has no effect with balance %s", spec.Balance)
 	}
 }
 

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -58,23 +59,66 @@ func printClusters(out *strings.Builder, clusters []Cluster) {
 			fmt.Fprintf(out, "\n  held: %s", printable(c.Held))
 		}
 		fmt.Fprintln(out)
+		printLevels(out, c.Levels)
 		printEndpoints(out, c.Endpoints)
 	}
 }
 
+func printLevels(out *strings.Builder, levels []Level) {
+	for _, l := range levels {
+		fmt.Fprintf(out, "  priority %d: %d of %d fit, %.0f %% of the traffic", l.Priority, l.Fit, l.Of, 100*l.Share)
+		if l.Local != nil {
+			fmt.Fprintf(out, ", %.0f %% of that in the local zone", 100**l.Local)
+		}
+		if l.Panic {
+			fmt.Fprint(out, ", PANIC: all endpoints are used, whatever their health")
+		}
+		fmt.Fprintln(out)
+	}
+}
+
+// place is where an endpoint stands: "1 eu-1a version=v2".
+func (e *Endpoint) place() string {
+	var words []string
+	if e.Priority != 0 {
+		words = append(words, "priority "+strconv.Itoa(e.Priority))
+	}
+	for _, word := range []string{e.Zone, e.Labels.String()} {
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// weight is what is written, and what changes it for now.
+func (e *Endpoint) weight() string {
+	text := strconv.Itoa(e.Weight)
+	if e.Reported > 0 {
+		text += fmt.Sprintf(" x%.2f", e.Reported)
+	}
+	if e.Rising > 0 {
+		text += fmt.Sprintf(" at %.0f %%", 100*e.Rising)
+	}
+	return text
+}
+
 func printEndpoints(out *strings.Builder, endpoints []Endpoint) {
-	rows := [][]string{{"  ENDPOINT", "HOST", "WEIGHT", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "IN A ROW", "EJECTED", "OPEN", "IDLE", "HORIZON", "REASON"}}
+	rows := [][]string{{"  ENDPOINT", "HOST", "PLACE", "WEIGHT", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "IN A ROW", "EJECTED", "OPEN", "IDLE", "HORIZON", "LATENCY", "REASON"}}
 	for _, e := range endpoints {
-		health, horizon := e.Health, ""
+		health, horizon, latency := e.Health, "", ""
 		if !e.Until.IsZero() {
 			health += " until " + e.Until.UTC().Format(time.TimeOnly)
 		}
 		if e.Horizon > 0 {
 			horizon = e.Horizon.String()
 		}
+		if e.Latency > 0 {
+			latency = time.Duration(e.Latency).Round(100 * time.Microsecond).String()
+		}
 		rows = append(rows, []string{
-			"  " + e.Address, e.Host, fmt.Sprint(e.Weight), health, fmt.Sprint(e.InFlight), fmt.Sprint(e.Requests),
-			fmt.Sprint(e.Failures), fmt.Sprint(e.Consecutive), fmt.Sprint(e.Ejections), fmt.Sprint(e.Open), fmt.Sprint(e.Idle), horizon, e.Reason,
+			"  " + e.Address, e.Host, e.place(), e.weight(), health, fmt.Sprint(e.InFlight), fmt.Sprint(e.Requests),
+			fmt.Sprint(e.Failures), fmt.Sprint(e.Consecutive), fmt.Sprint(e.Ejections), fmt.Sprint(e.Open), fmt.Sprint(e.Idle), horizon, latency, e.Reason,
 		})
 	}
 	table(out, rows)

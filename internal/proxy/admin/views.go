@@ -3,7 +3,10 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weirproxy/weir/config"
@@ -51,15 +54,29 @@ type Route struct {
 
 // Cluster is one part of /clusters.
 type Cluster struct {
-	Name           string     `json:"name"`
-	Balance        string     `json:"balance"`
-	Requests       int64      `json:"requests"` // under way
-	MaxRequests    int64      `json:"max_requests"`
-	Connections    int64      `json:"connections"` // open, idle included
-	MaxConnections int64      `json:"max_connections"`
-	RetryBudget    string     `json:"retry_budget,omitempty"` // "12 of 20 left"
-	Held           string     `json:"held,omitempty"`
-	Endpoints      []Endpoint `json:"endpoints"`
+	Name           string `json:"name"`
+	Balance        string `json:"balance"`
+	Requests       int64  `json:"requests"` // under way
+	MaxRequests    int64  `json:"max_requests"`
+	Connections    int64  `json:"connections"` // open, idle included
+	MaxConnections int64  `json:"max_connections"`
+	RetryBudget    string `json:"retry_budget,omitempty"` // "12 of 20 left"
+	Held           string `json:"held,omitempty"`
+	// Levels are the priorities, when there are several, or zones, or panic.
+	Levels    []Level    `json:"levels,omitempty"`
+	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// Level is the part of a cluster with one priority.
+type Level struct {
+	Priority int     `json:"priority"`
+	Fit      int     `json:"fit"` // endpoints
+	Of       int     `json:"of"`
+	Share    float64 `json:"share"` // of the traffic
+	// Local is the part of Share that stays in the local zone; absent when no zone
+	// is preferred.
+	Local *float64 `json:"local,omitempty"`
+	Panic bool     `json:"panic,omitempty"` // health is not believed
 }
 
 // Endpoint is the health and the load of one address.
@@ -68,7 +85,13 @@ type Endpoint struct {
 	Address     string    `json:"address"`
 	Host        string    `json:"host,omitempty"`
 	Weight      int       `json:"weight"`
-	Health      string    `json:"health"` // fit, ejected or unfit
+	Priority    int       `json:"priority,omitempty"`
+	Zone        string    `json:"zone,omitempty"`
+	Labels      Labels    `json:"labels,omitempty"`
+	Latency     Duration  `json:"latency,omitempty"`  // moving average that peak_ewma goes by
+	Rising      float64   `json:"rising,omitempty"`   // the part of its share that it has in its slow start
+	Reported    float64   `json:"reported,omitempty"` // the factor by load reports
+	Health      string    `json:"health"`             // fit, ejected or unfit
 	Reason      string    `json:"reason,omitempty"`
 	Since       time.Time `json:"since"`             // of the health
 	Until       time.Time `json:"until,omitzero"`    // end of the ejection
@@ -86,11 +109,23 @@ type Endpoint struct {
 func EndpointOf(st endpoint.Status, horizon time.Duration) Endpoint {
 	return Endpoint{
 		Network: st.Network, Address: st.Address, Host: st.Host, Weight: st.Weight,
+		Priority: st.Place.Priority, Zone: st.Place.Zone, Labels: st.Place.Labels,
 		Health: st.Health.String(), Reason: st.Reason, Since: st.Since, Until: st.Until,
 		InFlight: st.InFlight, Requests: st.Requests, Failures: st.Failures,
 		Consecutive: st.Consecutive, Ejections: st.Ejections, Open: st.Open, Idle: st.Idle,
 		Horizon: Duration(horizon),
 	}
+}
+
+// Labels are those of an endpoint.
+type Labels map[string]string
+
+func (l Labels) String() string {
+	pairs := make([]string, 0, len(l))
+	for _, name := range slices.Sorted(maps.Keys(l)) {
+		pairs = append(pairs, name+"="+l[name])
+	}
+	return strings.Join(pairs, ",")
 }
 
 // Connections is /connections: how many there are, and some of them.

@@ -9,12 +9,17 @@
 // configured the check that says so. When all are unfit there is no endpoint.
 //
 // Within these, an endpoint that was not tried yet comes first.
+//
+// balance.go has the rotation and chance, peakewma.go the two that compare two
+// draws, hash.go those by key, layered.go what stands above all of them:
+// priorities, zones and panic.
 package balance
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,19 +36,48 @@ type Picker interface {
 	Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, key uint64) (picked *endpoint.Endpoint, open bool)
 }
 
-// New is the picker of that name in the document.
-func New(name string) (Picker, error) {
-	switch name {
-	case "round_robin":
-		return newRoundRobin(rand.Uint64()), nil
-	case "random":
-		return Random{}, nil
-	case "least_request":
-		return LeastRequest{}, nil
-	case "hash":
-		return Hash{}, nil
+// Config says how a cluster balances.
+type Config struct {
+	Name      string // of the balancer, in the document
+	HashBound float64
+	Stats     *Stats // of the cluster; nil: its own
+}
+
+// New is the balancer that the document names, over priorities, zones and health.
+// One that learns from attempts (peak_ewma) has methods for them.
+func New(cfg Config) (Picker, error) {
+	if cfg.Stats == nil {
+		cfg.Stats = new(Stats)
 	}
-	return nil, fmt.Errorf("balance %q: want round_robin, random, least_request or hash", name)
+	l := layered{stats: cfg.Stats}
+	keyed := Keyed{Bound: cfg.HashBound, Stats: cfg.Stats}
+	switch cfg.Name {
+	case "round_robin":
+		l.base = newRoundRobin(rand.Uint64())
+	case "random":
+		l.base = Random{}
+	case "least_request":
+		l.base = LeastRequest{}
+	case "peak_ewma":
+		l.base = PeakEWMA{}
+		return &observing{layered: l}, nil
+	case "first":
+		l.base, l.inOrder = First{}, true
+	case "hash":
+		l.base = Hash{keyed}
+	case "maglev":
+		l.base = Maglev{keyed}
+	case "rendezvous":
+		l.base = Rendezvous{keyed}
+	default:
+		return nil, fmt.Errorf("balance %q: want one of %s", cfg.Name, strings.Join(Names(), ", "))
+	}
+	return &l, nil
+}
+
+// Names are those of all balancers.
+func Names() []string {
+	return []string{"round_robin", "random", "least_request", "peak_ewma", "first", "hash", "maglev", "rendezvous"}
 }
 
 // RoundRobin is the smooth weighted rotation. All requests share one counter,
@@ -90,50 +124,7 @@ type LeastRequest struct{}
 
 // Pick implements Picker.
 func (LeastRequest) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, _ uint64) (*endpoint.Endpoint, bool) {
-	i, open := search(Random{}, set, now, tried)
-	if i < 0 {
-		return nil, false
-	}
-	first := set.At(i)
-	if open {
-		return first, true
-	}
-	j, found := second(set, now, tried, i)
-	if !found {
-		return first, false
-	}
-	other := set.At(j)
-	a, b := uint64(first.InFlight())*uint64(set.Weight(j)), uint64(other.InFlight())*uint64(set.Weight(i))
-	if b < a {
-		return other, false
-	}
-	return first, false // equal: the first draw, which went by weight
-}
-
-// secondDraws bounds the search for a second endpoint. Without one the first
-// is picked.
-const secondDraws = 8
-
-// second draws an endpoint other than i that may be picked.
-func second(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, i int) (j int, found bool) {
-	n := set.Len()
-	if n < 2 {
-		return 0, false
-	}
-	for range secondDraws {
-		if set.Even() {
-			j = i + 1 + rand.IntN(n-1)
-			if j >= n {
-				j -= n
-			}
-		} else if j = (Random{}).draw(set); j == i {
-			continue
-		}
-		if e := set.At(j); e.Available(now) && !slices.Contains(tried, e) {
-			return j, true
-		}
-	}
-	return 0, false
+	return twoChoices(set, now, tried, emptier)
 }
 
 // drawer draws an endpoint by weight, whether it may be picked or not.
@@ -151,14 +142,14 @@ func search[D drawer](d D, set *endpoint.Set, now time.Time, tried []*endpoint.E
 		return -1, false
 	}
 	first := d.draw(set)
-	if e := set.At(first); e.Available(now) && !slices.Contains(tried, e) {
+	if e := set.At(first); set.May(e, now) && !slices.Contains(tried, e) && takes(set, e, now) {
 		return first, false
 	}
 	// A fixed number of turns could be a whole number of rounds, and every
 	// search that ends in a scan would begin at the same endpoint.
 	for range min(maxDraws, 4*n) + rand.IntN(min(maxDraws, n)) {
 		i = d.draw(set)
-		if e := set.At(i); e.Available(now) && !slices.Contains(tried, e) {
+		if e := set.At(i); set.May(e, now) && !slices.Contains(tried, e) && takes(set, e, now) {
 			return i, false
 		}
 	}
@@ -177,7 +168,7 @@ func scan(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, from int
 		}
 		e := set.At(at)
 		was := slices.Contains(tried, e)
-		switch available := e.Available(now); {
+		switch available := set.May(e, now); {
 		case available && !was:
 			return at, false
 		case available && again < 0:

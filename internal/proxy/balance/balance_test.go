@@ -31,7 +31,7 @@ func forever(int) time.Duration { return time.Hour }
 func eject(e *endpoint.Endpoint) { e.Eject(start, "test", 0, forever) }
 
 func pickers() map[string]Picker {
-	return map[string]Picker{"round_robin": newRoundRobin(0), "random": Random{}, "least_request": LeastRequest{}}
+	return map[string]Picker{"round_robin": newRoundRobin(0), "random": Random{}, "least_request": LeastRequest{}, "peak_ewma": PeakEWMA{}}
 }
 
 func TestRoundRobinOrder(t *testing.T) {
@@ -311,11 +311,11 @@ func TestConcurrentPicks(t *testing.T) {
 }
 
 func TestNewRefusesOtherNames(t *testing.T) {
-	if _, err := New("fastest"); err == nil {
+	if _, err := New(Config{Name: "fastest"}); err == nil {
 		t.Error("an unknown name was accepted")
 	}
-	for name := range pickers() {
-		if _, err := New(name); err != nil {
+	for _, name := range Names() {
+		if _, err := New(Config{Name: name}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -160,10 +160,13 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	}()
 	resp, err := ep.Transport.Serve(x.ctx, req)
 	if err != nil {
-		return nil, stream.AsFault(err)
+		f = stream.AsFault(err)
+		x.cluster.observe(x.ctx, ep, req, now, nil, f)
+		return nil, f
 	}
 	facts.UpstreamHead = time.Now()
 	facts.UpstreamStatus = resp.Status
+	x.cluster.observe(x.ctx, ep, req, now, resp, nil)
 	return resp, nil
 }
 

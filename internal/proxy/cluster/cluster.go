@@ -23,7 +23,7 @@ import (
 // Picker picks the endpoint of an attempt. open tells that it is ejected and
 // was picked because no other is left. key is the Config.HashKey of the
 // request; 0: it has none. A Picker with a method Prepare is shown each set
-// before it is used.
+// before it is used; one that is an observer is told how attempts went.
 type Picker interface {
 	Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, key uint64) (ep *endpoint.Endpoint, open bool)
 }
@@ -48,14 +48,16 @@ type Config struct {
 type Cluster struct {
 	Stats Stats
 
-	label   stream.Label
-	picker  Picker
-	hashKey func(req *stream.Request) (uint64, bool)
-	load    *endpoint.Load
-	start   func(func()) // a goroutine
-	budget  budget
-	ejector ejector
-	set     atomic.Pointer[endpoint.Set]
+	label  stream.Label
+	picker Picker
+	// observer is picker, if that learns from attempts; else nil.
+	observer observer
+	hashKey  func(req *stream.Request) (uint64, bool)
+	load     *endpoint.Load
+	start    func(func()) // a goroutine
+	budget   budget
+	ejector  ejector
+	set      atomic.Pointer[endpoint.Set]
 }
 
 // Stats counts the rare events of a cluster. Requests are counted by the
@@ -87,6 +89,7 @@ func New(cfg Config) *Cluster {
 	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load, start: cfg.Go}
 	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
 	c.ejector = newEjector(cfg.Ejection, cfg.Log.With("cluster", cfg.Label.Name), &c.Stats)
+	c.observer, _ = cfg.Picker.(observer)
 	c.set.Store(endpoint.NewSet(nil))
 	return c
 }

@@ -95,15 +95,18 @@ func (x *exchange) runner(ep *endpoint.Endpoint, now time.Time, done chan<- *run
 	ctx, cancel := context.WithCancel(x.ctx)
 	r.cancel = cancel
 	ep.Began()
-	x.cluster.start(func() {
+	c := x.cluster // x stays on its stack
+	c.start(func() {
 		defer func() { done <- r }() // also when the transport panics
 		r.fault = stream.Faultf(stream.Internal, stream.RetryNever, "the attempt panicked")
 		resp, err := ep.Transport.Serve(ctx, &r.req)
 		if err != nil {
 			r.fault = stream.AsFault(err)
+			c.observe(ctx, ep, &r.req, now, nil, r.fault)
 			return
 		}
 		r.req.Exchange.UpstreamHead, r.req.Exchange.UpstreamStatus = time.Now(), resp.Status
+		c.observe(ctx, ep, &r.req, now, resp, nil)
 		r.resp, r.fault = resp, nil
 	})
 	return r

@@ -24,6 +24,7 @@ const settleTime = 5 * time.Second
 type discovery struct {
 	resolver *resolve.Resolver // nil: no names
 	fixed    []endpoint.Spec
+	order    []source // of the document
 
 	mu       sync.Mutex
 	answers  map[source][]endpoint.Spec
@@ -42,18 +43,23 @@ type source struct {
 func (u *upstream) discover(before *upstream) error {
 	d := &u.discovery
 	d.answers, d.settled = map[source][]endpoint.Spec{}, make(chan struct{})
-	weights := map[source]int{}
+	var names []named
 	for _, w := range u.spec.Endpoints {
+		n := named{weight: w.Weight, place: endpoint.Place{Priority: w.Priority, Zone: w.Zone, Labels: w.Labels}}
 		if spec, ok := literal(w); ok {
+			spec.Place = n.place
 			d.fixed = append(d.fixed, spec)
 		} else {
-			weights[source{resolve.Name{Host: w.Host}, w.Port}] = w.Weight
+			n.source = source{resolve.Name{Host: w.Host}, w.Port}
+			names = append(names, n)
 		}
 	}
 	if dns := u.spec.Spec.DNS; dns != nil {
-		weights[source{name: resolve.Name{Host: dns.SRV, SRV: true}}] = 1
+		names = append(names, named{source: source{name: resolve.Name{Host: dns.SRV, SRV: true}}, weight: 1})
 	}
-	for src := range weights {
+	for _, n := range names {
+		src := n.source
+		d.order = append(d.order, src)
 		if before != nil {
 			d.answers[src] = before.discovery.answer(src)
 		}
@@ -65,11 +71,18 @@ func (u *upstream) discover(before *upstream) error {
 		close(d.settled)
 	}
 	u.publish(before)
-	return u.watchNames(weights)
+	return u.watchNames(names)
 }
 
-func (u *upstream) watchNames(weights map[source]int) error {
-	if len(weights) == 0 {
+// named is what the document says of the endpoints behind a name.
+type named struct {
+	source source
+	weight int
+	place  endpoint.Place
+}
+
+func (u *upstream) watchNames(names []named) error {
+	if len(names) == 0 {
 		return nil
 	}
 	spec := &u.spec.Spec.Resolver
@@ -81,16 +94,17 @@ func (u *upstream) watchNames(weights map[source]int) error {
 		return err
 	}
 	u.discovery.resolver = resolver
-	for src, weight := range weights {
+	for _, n := range names {
 		u.background(func(ctx context.Context) {
-			resolver.Watch(ctx, src.name, func(addrs []resolve.Addr) { u.resolved(src, weight, addrs) })
+			resolver.Watch(ctx, n.source.name, func(addrs []resolve.Addr) { u.resolved(n, addrs) })
 		})
 	}
 	return nil
 }
 
 // resolved takes over a new answer for a name.
-func (u *upstream) resolved(src source, weight int, addrs []resolve.Addr) {
+func (u *upstream) resolved(n named, addrs []resolve.Addr) {
+	src := n.source
 	specs := make([]endpoint.Spec, len(addrs))
 	for i, a := range addrs {
 		port := src.port
@@ -98,7 +112,7 @@ func (u *upstream) resolved(src source, weight int, addrs []resolve.Addr) {
 			port = a.Port
 		}
 		specs[i] = endpoint.Spec{
-			Network: "tcp", Address: net.JoinHostPort(a.IP.String(), strconv.Itoa(int(port))), Host: a.Host, Weight: weight * a.Weight,
+			Network: "tcp", Address: net.JoinHostPort(a.IP.String(), strconv.Itoa(int(port))), Host: a.Host, Weight: n.weight * a.Weight, Place: n.place,
 		}
 	}
 	d := &u.discovery
@@ -120,8 +134,8 @@ func (u *upstream) publish(before *upstream) {
 	d.mu.Lock()
 	defer d.mu.Unlock() // until the set is in place: a later answer must not be overtaken
 	specs := append([]endpoint.Spec(nil), d.fixed...)
-	for _, answer := range d.answers {
-		specs = append(specs, answer...)
+	for _, src := range d.order {
+		specs = append(specs, d.answers[src]...)
 	}
 	u.setEndpoints(specs, before)
 }

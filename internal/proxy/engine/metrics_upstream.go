@@ -14,7 +14,7 @@ var (
 	upstreamHTTP2 = counter("weir_upstream_http2_events_total", "What happened on HTTP/2 connections to endpoints.")
 	upstreamUDP   = counter("weir_upstream_udp_events_total", "What happened on sessions with endpoints.")
 	upstreamTLS   = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
-	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced.")
+	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced; keys passed on for hash_bound, picks outside of the first priority or of the local zone, or whatever the health.")
 	checks        = counter("weir_health_checks_total", "Active health checks, by result.")
 	checkChanges  = counter("weir_health_changes_total", "Changes of the verdict of active health checks.")
 	dnsQuestions  = counter("weir_dns_questions_total", "Questions sent to name servers.")
@@ -22,6 +22,9 @@ var (
 	dnsChanges    = counter("weir_dns_changes_total", "Changes of the addresses of a name.")
 	requestsOpen  = gauge("weir_cluster_requests", "Requests of a cluster under way.")
 	endpoints     = gauge("weir_cluster_endpoints", "Endpoints of a cluster, by health.")
+	levelShare    = gauge("weir_cluster_priority", "Share of the traffic of a cluster that each priority takes; for clusters with several.")
+	localShare    = gauge("weir_cluster_local_share", "Share of the traffic of a priority that stays in the local zone; for clusters with zone.")
+	panicking     = gauge("weir_cluster_panic", "1 while too few endpoints of a priority are fit to believe it, and all are used; for clusters with panic.")
 	endpointOut   = counter("weir_cluster_ejections_total", "Ejections of endpoints that failed real requests.")
 )
 
@@ -53,9 +56,11 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 
 // stageSamples are those of the stages that decide where attempts go.
 func (u *upstream) stageSamples(emit func(record.Sample), name string) {
-	s := &u.cluster.Stats
+	s, b := &u.cluster.Stats, &u.balancing.stats
+	u.levelSamples(emit, name)
 	clusterEvents.each(emit, []counted{
 		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"hedged", &s.Hedges}, {"hedge_won", &s.HedgeWon}, {"ejection_capped", &s.EjectionCapped},
+		{"spilled", &b.Spilled}, {"failover", &b.Failover}, {"off_zone", &b.OffZone}, {"panic", &b.Panicked},
 	}, "event", "cluster", name)
 	if c := u.checker; c != nil {
 		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}, {"unable", &c.Stats.Unable}}, "result", "cluster", name)

@@ -9,12 +9,10 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/endpoint"
-	"github.com/weirproxy/weir/internal/proxy/balance"
 	"github.com/weirproxy/weir/internal/proxy/cluster"
 	"github.com/weirproxy/weir/internal/proxy/health"
 	"github.com/weirproxy/weir/internal/proxy/pool"
 	"github.com/weirproxy/weir/internal/proxy/tlsedge"
-	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
 )
@@ -38,6 +36,8 @@ type upstream struct {
 
 	discovery discovery
 	checker   *health.Checker // nil: no active checks
+
+	balancing balancing
 
 	mu  sync.Mutex // changes of set
 	set *endpoint.Set
@@ -82,20 +82,11 @@ func (u *upstream) assemble() error {
 		Learn: spec.Pool.Learn, Load: u.load, Log: u.engine.log,
 	})
 	u.assembleCodecs()
-	picker, err := balance.New(spec.Balance)
-	if err != nil {
+	if err := u.assembleBalancing(); err != nil {
 		return err
 	}
-	var key func(*stream.Request) (uint64, bool)
-	if spec.Balance == "hash" {
-		parsed, err := requestkey.Parse(spec.HashKey)
-		if err != nil {
-			return err
-		}
-		key = parsed.Hash
-	}
 	u.cluster = cluster.New(cluster.Config{
-		Label: u.label, Picker: picker, HashKey: key, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
+		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
 	})
 	return nil
 }
@@ -127,7 +118,9 @@ func (u *upstream) setEndpoints(specs []endpoint.Spec, before *upstream) {
 	next, gone := u.set.Update(specs, func(spec endpoint.Spec) *endpoint.Endpoint {
 		ep := endpoint.New(spec, u.load, time.Now())
 		ep.Transport = u.carriage(ep)
-		before.bequeath(ep)
+		if !before.bequeath(ep) && u.beganWithout(before) {
+			ep.Begin(time.Now())
+		}
 		return ep
 	})
 	u.set = next
@@ -140,17 +133,31 @@ func (u *upstream) setEndpoints(specs []endpoint.Spec, before *upstream) {
 	}
 }
 
-// bequeath hands the health of the same address down to ep. u may be nil.
-func (u *upstream) bequeath(ep *endpoint.Endpoint) {
+// beganWithout tells whether an endpoint that before does not have is new: the
+// cluster had its first endpoints without it. Those of names that are resolved for
+// the first time were there all along.
+func (u *upstream) beganWithout(before *upstream) bool {
+	select {
+	case <-u.discovery.settled:
+		return u.set.Len() > 0 || before != nil
+	default:
+		return false
+	}
+}
+
+// bequeath hands what is known of the same address down to ep, if it is there. u
+// may be nil.
+func (u *upstream) bequeath(ep *endpoint.Endpoint) bool {
 	if u == nil {
-		return
+		return false
 	}
 	for _, old := range u.endpoints() {
 		if old.Network == ep.Network && old.Address == ep.Address && old.Host == ep.Host {
 			ep.Inherit(old)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 func (u *upstream) endpoints() []*endpoint.Endpoint {

@@ -172,8 +172,9 @@ func (u *upstream) view(held string) admin.Cluster {
 				learned = limit.Round(time.Millisecond)
 			}
 		}
-		row.Endpoints = append(row.Endpoints, admin.EndpointOf(ep.Status(now), learned))
+		row.Endpoints = append(row.Endpoints, u.placed(ep, now, admin.EndpointOf(ep.Status(now), learned)))
 	}
+	row.Levels = u.levels(now)
 	return row
 }
 

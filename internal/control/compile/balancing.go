@@ -1,0 +1,111 @@
+package compile
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/requestkey"
+)
+
+// byKey are the balancers that keep what has the same key at one endpoint.
+var byKey = []string{"hash", "maglev", "rendezvous"}
+
+// checkBalancing refuses what the balancer of the cluster could not do, and says
+// what has no effect.
+func checkBalancing(spec *config.Cluster, r *config.Report) {
+	checkHashKey(spec, r)
+	checkPlaces(spec, r)
+	if spec.SlowStart != nil {
+		checkSlowStart(spec, r.Below("slow_start"))
+	}
+	if spec.Sticky != nil {
+		checkSticky(spec.Sticky, r.Below("sticky"))
+	}
+	if spec.LoadReports && (slices.Contains(byKey, spec.Balance) || spec.Balance == "first") {
+		r.Errorf("load_reports", "write balance: round_robin, random, least_request or peak_ewma, or remove it",
+			"load_reports changes weights, which do not change with balance %s: every change would move keys, or nothing", spec.Balance)
+	}
+}
+
+func checkHashKey(spec *config.Cluster, r *config.Report) {
+	keyed, defaults := slices.Contains(byKey, spec.Balance), config.Default[config.Cluster]()
+	if _, err := requestkey.Parse(spec.HashKey); err != nil {
+		r.Errorf("hash_key", "", "hash_key: %v", err)
+	} else if !keyed && spec.HashKey != defaults.HashKey {
+		r.Warnf("hash_key", "write balance: hash, or remove it", "hash_key has no effect with balance %s", spec.Balance)
+	}
+	switch bound := spec.HashBound; {
+	case bound != 0 && bound <= 1:
+		r.Errorf("hash_bound", "write 1.25, or 0 for none", "hash_bound is %v: with 1 or less no endpoint could take its part", bound)
+	case bound != 0 && !keyed:
+		r.Warnf("hash_bound", "write balance: hash, or remove it", "hash_bound has no effect with balance %s", spec.Balance)
+	}
+}
+
+// placeWord is what zones, labels and their values may be: they stand in logs and
+// metrics.
+var placeWord = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$`)
+
+// checkPlaces: priorities follow each other, and the local zone has endpoints.
+func checkPlaces(spec *config.Cluster, r *config.Report) {
+	zones, priorities := map[string]bool{}, map[int]bool{}
+	for i := range spec.Endpoints {
+		endpoint, at := &spec.Endpoints[i], index("endpoints", i)
+		if endpoint.Zone != "" {
+			zones[endpoint.Zone] = true
+			checkPlaceWord(endpoint.Zone, "zone", r, at+".zone")
+		}
+		if endpoint.Weight > 0 {
+			priorities[endpoint.Priority] = true
+		}
+		checkLabels(endpoint.Labels, r, at+".labels")
+	}
+	if len(spec.Endpoints) > 0 && len(priorities) > 0 && !priorities[0] {
+		r.Warnf("endpoints", "begin with priority 0", "no endpoint with a weight has priority 0")
+	}
+	if spec.Zone == nil {
+		return
+	}
+	switch {
+	case spec.DNS != nil:
+		r.Errorf("zone", "remove it", "zone has no effect with dns: records say no zone")
+	case !zones[spec.Zone.Local]:
+		r.Errorf("zone.local", "write the zone of some endpoints, or give them this one", "no endpoint of cluster %q is in zone %q", spec.Name, spec.Zone.Local)
+	case len(zones) == 1:
+		r.Warnf("zone", "remove it", "zone has no effect: all endpoints are in zone %q", spec.Zone.Local)
+	case spec.Balance == "first":
+		r.Warnf("zone", "remove it, or write another balance", "zone has no effect with balance first, which goes by the order alone")
+	case slices.Contains(byKey, spec.Balance):
+		r.Warnf("zone", "remove it, or take care that it does not matter",
+			"with zone, proxies in different zones send the same hash_key to different endpoints")
+	}
+}
+
+func checkLabels(labels map[string]string, r *config.Report, at string) {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		checkPlaceWord(name, "label", r, at)
+		checkPlaceWord(labels[name], "value of a label", r, at)
+	}
+}
+
+func checkPlaceWord(text, noun string, r *config.Report, at string) {
+	if !placeWord.MatchString(text) {
+		r.Errorf(at, "write up to 63 letters, digits, dots, slashes, hyphens and underscores, a letter or digit at both ends", "%s %q", noun, text)
+	}
+}
+
+func checkSlowStart(spec *config.Cluster, r *config.Report) {
+	s := spec.SlowStart
+	needed(r, "window", s.Window)
+	if s.MinShare <= 0 {
+		r.Errorf("min_share", "write 0.1", "min_share is 0: an endpoint that gets nothing never warms up")
+	}
+	if s.Aggression <= 0 {
+		r.Errorf("aggression", "write 1", "aggression is 0: the share would not grow")
+	}
+	if spec.Balance == "first" {
+		r.Warnf("", "remove it, or write another balance", "slow_start has no effect with balance first")
+	}
+}
