@@ -61,6 +61,18 @@ type Cluster struct {
 	BodyIdle Duration `yaml:"body_idle" json:"body_idle"`
 	// Limits bound what the cluster is asked to do at once.
 	Limits ClusterLimits `yaml:"limits" json:"limits"`
+	// Breaker, when present, refuses requests while the cluster fails.
+	Breaker *Breaker `yaml:"breaker" json:"breaker,omitempty"`
+	// Admission, when present, refuses a share of the requests while many of the
+	// others fail.
+	Admission *Admission `yaml:"admission" json:"admission,omitempty"`
+	// Adaptive, when present, finds out how many requests may be under way.
+	Adaptive *Adaptive `yaml:"adaptive" json:"adaptive,omitempty"`
+	// Queue, when present, lets requests wait for a place instead of refusing
+	// them at once.
+	Queue *Queue `yaml:"queue" json:"queue,omitempty"`
+	// Fair, when present, shares the places out among tenants.
+	Fair *Fair `yaml:"fair" json:"fair,omitempty"`
 	// RetryBudget bounds the retries of all routes together.
 	RetryBudget RetryBudget `yaml:"retry_budget" json:"retry_budget"`
 	// Pool keeps connections for the next request.
@@ -156,6 +168,76 @@ type ClusterLimits struct {
 	MaxHeaderCount int `yaml:"max_header_count" json:"max_header_count" min:"1"`
 	// MaxHeaderBytes is the largest size of a response head.
 	MaxHeaderBytes Size `yaml:"max_header_bytes" json:"max_header_bytes" min:"1"`
+}
+
+// Breaker refuses requests while the cluster fails.
+type Breaker struct {
+	// When opens it: error_ratio (faults and 5xx), fault_ratio, latency(q) and
+	// requests, compared with >, >=, < or <=, joined by && and || and
+	// parentheses: "error_ratio > 0.5 || latency(0.99) > 2s".
+	When string `yaml:"when" json:"when" required:"true"`
+	// Window is how far back requests count.
+	Window Duration `yaml:"window" json:"window"`
+	// MinRequests is how many there must be.
+	MinRequests int `yaml:"min_requests" json:"min_requests" min:"1"`
+	// Open is how long it refuses requests; each time in a row twice as long.
+	Open Duration `yaml:"open" json:"open"`
+	// MaxOpen bounds that.
+	MaxOpen Duration `yaml:"max_open" json:"max_open"`
+	// Probes is how many requests it lets through then. When all of them go
+	// well it closes, when one fails it opens again.
+	Probes int `yaml:"probes" json:"probes" min:"1"`
+}
+
+// Admission refuses a share of the requests while many of the others fail, more
+// the more fail.
+type Admission struct {
+	// SuccessRate is the share of successes from which nothing is refused.
+	SuccessRate float64 `yaml:"success_rate" json:"success_rate" max:"1"`
+	// Window is how far back requests count.
+	Window Duration `yaml:"window" json:"window"`
+	// MinRequests is how many there must be.
+	MinRequests int `yaml:"min_requests" json:"min_requests" min:"1"`
+	// Aggression is 1 for a share in proportion to the failures; more refuses
+	// more.
+	Aggression float64 `yaml:"aggression" json:"aggression"`
+	// Max is the largest share that is refused.
+	Max float64 `yaml:"max" json:"max" max:"1"`
+}
+
+// Adaptive finds out how many requests may be under way, by how much longer they
+// take than with few.
+type Adaptive struct {
+	// Min is the least that it finds.
+	Min int `yaml:"min" json:"min" min:"1"`
+	// Max is the most that it finds.
+	Max int `yaml:"max" json:"max" min:"1"`
+	// Tolerance is how much longer requests may take than with few under way,
+	// before there are to be less: 0.25 is a quarter.
+	Tolerance float64 `yaml:"tolerance" json:"tolerance"`
+	// Probe is the least time between two moments in which min requests are let
+	// through, to see how long they take then.
+	Probe Duration `yaml:"probe" json:"probe"`
+}
+
+// Queue lets requests wait for a place.
+type Queue struct {
+	// Max is how many may wait.
+	Max int `yaml:"max" json:"max" min:"1" max:"100000"`
+	// Timeout is the longest wait. Once the first in the queue has waited for
+	// half of it, the last is served first.
+	Timeout Duration `yaml:"timeout" json:"timeout"`
+}
+
+// Fair shares the places of a cluster out among tenants, those of max_requests
+// or adaptive: who has less than its share is not behind who has more.
+type Fair struct {
+	// Key says whose a request is: client, header:NAME, cookie:NAME or
+	// query:NAME. Requests without it are one tenant.
+	Key string `yaml:"key" json:"key" required:"true"`
+	// Headroom is the share of the places that nobody above its share gets, so
+	// that one that comes finds a place.
+	Headroom float64 `yaml:"headroom" json:"headroom" max:"0.9"`
 }
 
 // RetryBudget bounds the retries of all routes together.

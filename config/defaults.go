@@ -196,6 +196,27 @@ func (l *ClusterLimits) SetDefaults() {
 	l.MaxHeaderCount, l.MaxHeaderBytes = 100, 64<<10
 }
 
+// SetDefaults: Traefik's 10 s; 20 requests, so that two failures of two open
+// nothing.
+func (b *Breaker) SetDefaults() {
+	b.Window, b.MinRequests, b.Open, b.MaxOpen, b.Probes = 10*second, 20, 5*second, minute, 5
+}
+
+// SetDefaults: Envoy's, but a number of requests in the place of a rate.
+func (a *Admission) SetDefaults() {
+	a.SuccessRate, a.Window, a.MinRequests, a.Aggression, a.Max = 0.95, 30*second, 100, 1, 0.8
+}
+
+// SetDefaults: Envoy's: 3 at least, 1,000 at most, a quarter longer, a look once
+// a minute.
+func (a *Adaptive) SetDefaults() { a.Min, a.Max, a.Tolerance, a.Probe = 3, 1000, 0.25, minute }
+
+// SetDefaults: a client that waited for a second waits for the answer, too.
+func (q *Queue) SetDefaults() { q.Max, q.Timeout = 100, second }
+
+// SetDefaults: a tenth for who comes.
+func (f *Fair) SetDefaults() { f.Headroom = 0.1 }
+
 // SetDefaults: sheet: 20 %, and 10 per second as in Linkerd, so that a service
 // with little traffic has retries at all.
 func (b *RetryBudget) SetDefaults() { b.Ratio, b.MinPerSecond = 0.2, 10 }

@@ -1,6 +1,9 @@
 package endpoint
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // Load counts what a cluster has under way against its limits: requests, from
 // their admission until the response body is closed, and open connections,
@@ -20,6 +23,14 @@ type Load struct {
 // NewLoad makes a Load with these limits; 0 is no limit.
 func NewLoad(maxRequests, maxConnections int) *Load {
 	return &Load{maxRequests: int64(maxRequests), maxConnections: int64(maxConnections)}
+}
+
+// MaxRequests is how many requests may be under way.
+func (l *Load) MaxRequests() int64 {
+	if l.maxRequests == 0 {
+		return math.MaxInt64
+	}
+	return l.maxRequests
 }
 
 // Enter takes a place for a request, unless all are taken.

@@ -27,6 +27,7 @@ func (c *compiler) cluster(spec *config.Cluster, r *config.Report) *snapshot.Clu
 		checkHealthProtocol(spec, r.Below("health"))
 	}
 	checkEjection(&spec.Ejection, r.Below("ejection"))
+	checkGates(spec, r)
 	if spec.TLS != nil {
 		compiled.TLS = c.clusterTLS(spec, r.Below("tls"))
 	}

@@ -23,6 +23,7 @@ type exchange struct {
 	req   *stream.Request
 	end   time.Time   // of all attempts; zero: none
 	limit string      // what end is called in the document
+	began time.Time   // the last attempt
 	body  stream.Body // as it came
 	kept  *replay     // what of body may be sent again; nil: there is none, or never
 	call  *bounded    // of a gRPC call that says how long it may take; else nil
@@ -63,6 +64,7 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 		return nil, &stream.Fault{Kind: stream.NoEndpoint}
 	}
 	for {
+		x.began = now
 		resp, f := x.try(ep, now)
 		if now = x.req.Exchange.UpstreamHead; f != nil {
 			now = time.Now()

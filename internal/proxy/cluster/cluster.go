@@ -55,6 +55,7 @@ type Cluster struct {
 	hashKey  func(req *stream.Request) (uint64, bool)
 	load     *endpoint.Load
 	start    func(func()) // a goroutine
+	gate     *gate        // nil: no limits but those of load
 	budget   budget
 	ejector  ejector
 	set      atomic.Pointer[endpoint.Set]
@@ -147,10 +148,6 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 		_ = req.Body.Close()
 		return nil, f
 	}
-	if !c.load.Enter() {
-		return nil, c.full(req)
-	}
-	c.budget.request(now)
 	x := exchange{service: s, ctx: ctx, req: req, body: req.Body, limit: "timeout"}
 	if s.timeout > 0 {
 		x.end = now.Add(s.timeout)
@@ -161,5 +158,20 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 	if !end.IsZero() {
 		x.bound(end)
 	}
+	if c.gate != nil {
+		return x.gated(now)
+	}
+	if !c.load.Enter() {
+		x.call.release()
+		return nil, c.full(req)
+	}
+	c.budget.request(now)
 	return x.run(now)
+}
+
+// Guard gives the cluster more limits than those of its load. It is called
+// before the first request; an error is a defect of the document.
+func (c *Cluster) Guard(g Gates, log *slog.Logger) (err error) {
+	c.gate, err = newGate(g, c.load, log.With("cluster", c.label.Name), time.Now())
+	return err
 }

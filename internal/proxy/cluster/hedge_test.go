@@ -123,7 +123,7 @@ func TestHedgeIsWithinItsShare(t *testing.T) {
 		}
 		const requests = 400
 		for range requests {
-			go outcome(s.Serve(t.Context(), request("GET")))
+			go func() { outcome(s.Serve(t.Context(), request("GET"))) }()
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(time.Second)

@@ -3,7 +3,9 @@ package engine
 import (
 	"time"
 
+	"github.com/weirproxy/weir/internal/breaker"
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/proxy/cluster"
 	"github.com/weirproxy/weir/internal/proxy/record"
 	"github.com/weirproxy/weir/internal/proxy/resolve"
 )
@@ -15,6 +17,12 @@ var (
 	upstreamUDP   = counter("weir_upstream_udp_events_total", "What happened on sessions with endpoints.")
 	upstreamTLS   = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
 	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced; keys passed on for hash_bound, picks outside of the first priority or of the local zone, or whatever the health.")
+	gateRefused   = counter("weir_cluster_refused_total", "Requests that a limit of the cluster refused before an attempt, by the limit.")
+	gateBreaker   = gauge("weir_cluster_breaker", "1 for the state that the breaker is in.")
+	gateRefusing  = gauge("weir_cluster_admission_refusing", "Share of requests that admission refuses now.")
+	gateLimit     = gauge("weir_cluster_adaptive_limit", "Requests that may be under way now, as found out.")
+	gateWaiting   = gauge("weir_cluster_queue_waiting", "Requests that wait for a place.")
+	gateTenants   = gauge("weir_cluster_tenants", "Tenants with a request that is under way or waits.")
 	checks        = counter("weir_health_checks_total", "Active health checks, by result.")
 	checkChanges  = counter("weir_health_changes_total", "Changes of the verdict of active health checks.")
 	dnsQuestions  = counter("weir_dns_questions_total", "Questions sent to name servers.")
@@ -36,6 +44,7 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 	for name, u := range g.upstreams {
 		u.poolSamples(emit, name)
 		u.stageSamples(emit, name)
+		u.gateSamples(emit, name)
 		requestsOpen.sample(emit, float64(u.load.Requests()), "cluster", name)
 		byHealth, ejections := map[endpoint.Health]int{endpoint.Fit: 0, endpoint.Ejected: 0, endpoint.Unfit: 0}, int64(0)
 		open, idle := 0, 0
@@ -51,6 +60,39 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 		endpointOut.sample(emit, float64(ejections), "cluster", name)
 		poolConns.sample(emit, float64(idle), "cluster", name, "state", "idle")
 		poolConns.sample(emit, float64(open-idle), "cluster", name, "state", "busy")
+	}
+}
+
+// gateSamples are those of the limits that the document gives the cluster.
+func (u *upstream) gateSamples(emit func(record.Sample), name string) {
+	state, refused := u.cluster.Gates(time.Now())
+	if state == nil {
+		return
+	}
+	spec := &u.spec.Spec
+	for gate := range cluster.NumGates {
+		gateRefused.sample(emit, float64(refused[gate].Load()), "cluster", name, "limit", gate.String())
+	}
+	if spec.Breaker != nil {
+		for _, s := range []breaker.State{breaker.Closed, breaker.Open, breaker.HalfOpen} {
+			value := 0.0
+			if s.String() == state.Breaker {
+				value = 1
+			}
+			gateBreaker.sample(emit, value, "cluster", name, "state", s.String())
+		}
+	}
+	if spec.Admission != nil {
+		gateRefusing.sample(emit, state.Refusing, "cluster", name)
+	}
+	if spec.Adaptive != nil {
+		gateLimit.sample(emit, float64(state.Limit), "cluster", name)
+	}
+	if spec.Queue != nil {
+		gateWaiting.sample(emit, float64(state.Waiting), "cluster", name)
+	}
+	if spec.Fair != nil {
+		gateTenants.sample(emit, float64(state.Tenants), "cluster", name)
 	}
 }
 

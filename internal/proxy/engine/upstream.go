@@ -88,7 +88,9 @@ func (u *upstream) assemble() error {
 	u.cluster = cluster.New(cluster.Config{
 		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
 	})
-	return nil
+	return u.cluster.Guard(cluster.Gates{
+		Breaker: spec.Breaker, Admission: spec.Admission, Adaptive: spec.Adaptive, Queue: spec.Queue, Fair: spec.Fair,
+	}, u.engine.log)
 }
 
 // upstreamPhases limits what an upstream may take; the head is limited by the
