@@ -24,7 +24,9 @@ type switched struct {
 	mu     sync.Mutex
 	busy   int  // reads and writes under way
 	closed bool // no further ones
-	ended  bool // the client was given back
+	ended  bool // whoever came last gives the client back
+
+	over chan struct{} // closed when it was given back
 }
 
 var (
@@ -43,7 +45,7 @@ func (c *Client) switchProtocols(resp *stream.Response) (*stream.Response, *stre
 			return nil, responseSide.bad(err)
 		}
 	}
-	s := &switched{reply: reply{c: c, Response: *resp}}
+	s := &switched{reply: reply{c: c, Response: *resp}, over: make(chan struct{})}
 	s.Length, s.Body = -1, s
 	c.last = true
 	c.content.begin(contentToClose, 0)
@@ -70,6 +72,8 @@ func (s *switched) finish() {
 }
 
 // Close ends both directions. The client is given back once nobody is inside.
+// Several may call it. The request belongs to its owner again as soon as one of
+// these calls has returned, so none does before the exchange is over.
 func (s *switched) Close() error {
 	s.mu.Lock()
 	if !s.closed {
@@ -77,6 +81,7 @@ func (s *switched) Close() error {
 		s.c.nc.SetDeadline(longAgo)
 	}
 	s.endIfLast()
+	<-s.over
 	return nil
 }
 
@@ -87,6 +92,7 @@ func (s *switched) endIfLast() {
 	s.mu.Unlock()
 	if last {
 		s.c.end(false)
+		close(s.over)
 	}
 }
 

@@ -18,7 +18,9 @@ type clientTunnel struct {
 	mu     sync.Mutex
 	busy   int  // reads and writes under way
 	closed bool // no further ones
-	ended  bool // the exchange is over
+	ended  bool // whoever came last ends the exchange
+
+	over chan struct{} // closed when the exchange is over
 }
 
 var (
@@ -28,7 +30,7 @@ var (
 
 // openTunnel makes the tunnel of a 2xx: 101 to an upgrade, 200 to CONNECT.
 func (s *clientStream) openTunnel() *stream.Response {
-	t := &clientTunnel{s: s}
+	t := &clientTunnel{s: s, over: make(chan struct{})}
 	t.Status, t.Length, t.Body = 200, -1, t
 	if s.req.Upgrade != "" {
 		t.Status = 101
@@ -69,10 +71,13 @@ func (t *clientTunnel) endIfLast() {
 		ended := t.s.c.ended
 		t.s.end()
 		ended()
+		close(t.over)
 	}
 }
 
-// Close ends both directions; see stream.Body.
+// Close ends both directions; see stream.Body. Several may call it. The request
+// belongs to its owner again as soon as one of these calls has returned, so none
+// does before the exchange is over.
 func (t *clientTunnel) Close() error {
 	t.mu.Lock()
 	if !t.closed {
@@ -80,6 +85,7 @@ func (t *clientTunnel) Close() error {
 		t.s.cut(&stream.Fault{Kind: stream.Internal, Cause: errReplyClosed})
 	}
 	t.endIfLast()
+	<-t.over
 	return nil
 }
 

@@ -121,7 +121,10 @@ func (r *reply) Trailer() *stream.Header {
 
 // tunnel is the upstream end of a tunnel. One goroutine may be in Read and one
 // in Write; Close ends both.
-type tunnel struct{ x *exchange }
+type tunnel struct {
+	x    *exchange
+	over chan struct{} // closed when the exchange is over
+}
 
 var (
 	_ stream.Duplex  = (*tunnel)(nil)
@@ -182,12 +185,16 @@ func (t *tunnel) CloseWrite() error {
 // Trailer is nil; see stream.Body.
 func (t *tunnel) Trailer() *stream.Header { return nil }
 
-// Close ends both directions.
+// Close ends both directions. Several may call it. The request belongs to its
+// owner again as soon as one of these calls has returned, so none does before
+// the exchange is over.
 func (t *tunnel) Close() error {
 	x := t.x
 	if x.closed.Swap(true) {
+		<-t.over
 		return nil
 	}
+	defer close(t.over)
 	_ = x.str.SetDeadline(longAgo)
 	x.mu.Lock()
 	defer x.mu.Unlock()

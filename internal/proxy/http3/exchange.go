@@ -236,7 +236,7 @@ func (x *exchange) switched() *stream.Response {
 	if x.req.Upgrade != "" {
 		x.resp.Status = 101
 	}
-	x.resp.Length, x.resp.Body = -1, &tunnel{x: x}
+	x.resp.Length, x.resp.Body = -1, &tunnel{x: x, over: make(chan struct{})}
 	x.post.EnterUntil(uint8(stream.PhaseTunnel), x.ctx, noDeadline)
 	return &x.resp
 }

@@ -303,3 +303,63 @@ func (p *pipe) Write(b []byte) (int, error) { return p.a.Write(b) }
 func (p *pipe) CloseWrite() error           { return p.b.Close() }
 func (p *pipe) Close() error                { p.b.Close(); return p.a.Close() }
 func (p *pipe) Trailer() *stream.Header     { return nil }
+
+// The end of a tunnel may be asked for by several at once: the stage around it,
+// and the two goroutines that carry.
+func TestTunnelClosedTwice(t *testing.T) {
+	ts := serve(t, func(context.Context, *stream.Request) (*stream.Response, error) {
+		a, b := net.Pipe()
+		return &stream.Response{Status: 101, Length: -1, Body: &pipe{a, b}}, nil
+	}, nil)
+	g, req := newGate(), request("GET", "/")
+	req.Upgrade, req.Body = "websocket", g
+	resp, err := ask(t, dial(t, ts.addr, ts.client, nil), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.closeTwice(t, resp.Body)
+}
+
+// gate is a request body whose Close waits to be let through.
+type gate struct {
+	stream.Body
+	reached, open chan struct{}
+	armed, passed atomic.Bool
+}
+
+func newGate() *gate {
+	return &gate{Body: stream.NoBody, reached: make(chan struct{}), open: make(chan struct{})}
+}
+
+func (g *gate) Close() error {
+	if g.armed.Load() {
+		close(g.reached)
+		<-g.open
+		g.passed.Store(true)
+	}
+	return nil
+}
+
+// closeTwice closes d twice at once. Neither call may return before the request
+// is not used any more: its owner makes another one of it.
+func (g *gate) closeTwice(t *testing.T, d stream.Body) {
+	t.Helper()
+	g.armed.Store(true)
+	returned := make(chan bool, 2)
+	for range 2 {
+		go func() {
+			d.Close()
+			returned <- g.passed.Load()
+		}()
+	}
+	<-g.reached
+	select {
+	case <-returned:
+		t.Error("Close returned while the other call still used the request")
+	case <-time.After(20 * time.Millisecond): // nothing can be waited for: it must not happen
+	}
+	close(g.open)
+	if passed := <-returned; !passed {
+		t.Error("Close returned before the exchange was over")
+	}
+}
