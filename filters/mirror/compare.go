@@ -3,6 +3,7 @@ package mirror
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -24,6 +25,8 @@ type comparer struct {
 	budget   *budget
 	spawn    func(func())
 	report   *report
+	log      *slog.Logger
+	to       string
 
 	equal, different, notCompared             *filter.Counter
 	statusDiffers, headerDiffers, bodyDiffers *filter.Counter
@@ -32,7 +35,7 @@ type comparer struct {
 func newComparer(s *Settings, env filter.Env, b *budget) (*comparer, error) {
 	c := &comparer{
 		status: s.Compare.Status, headers: s.Compare.Headers, maxBody: int(s.Compare.MaxBody), sample: s.Compare.Sample,
-		patience: time.Duration(s.Timeout), budget: b, spawn: env.Go,
+		patience: time.Duration(s.Timeout), budget: b, spawn: env.Go, log: env.Log, to: s.To,
 	}
 	if s.Compare.JSON != nil {
 		var err error
@@ -90,7 +93,10 @@ func (c *comparer) judge(p *pair) {
 	case len(found) > 0:
 		c.different.Add(1)
 		c.count(found)
-		c.report.differ(p, found)
+		if d := &found[0]; c.report.differ(p, found) {
+			c.log.Info("a response of the shadow differs; further ones are counted, see GET /filters/mirror", "cluster", c.to,
+				"id", p.id, "part", d.Part, "at", d.At, "kind", d.Kind)
+		}
 	case why != nothing:
 		c.uncomparable(why)
 	default:

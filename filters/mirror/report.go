@@ -65,8 +65,8 @@ type recent struct {
 
 func newReport() *report { return &report{since: time.Now(), places: map[placeKey]int64{}} }
 
-// differ notes what was found about a pair.
-func (r *report) differ(p *pair, found []difference) {
+// differ notes what was found about a pair. It is true for the first one.
+func (r *report) differ(p *pair, found []difference) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.different++
@@ -88,6 +88,7 @@ func (r *report) differ(p *pair, found []difference) {
 			r.next = (r.next + 1) % maxRecent
 		}
 	}
+	return r.different == 1
 }
 
 func (r *report) count(key placeKey) {

@@ -34,6 +34,7 @@ func table() map[string]example {
 		"mtls.yaml":             {setup: setupMTLS, prove: proveMTLS},
 		"https-upstream.yaml":   {setup: setupHTTPSUpstream, prove: proveHTTPSUpstream},
 		"canary.yaml":           {setup: setupCanary, prove: proveCanary},
+		"mirror.yaml":           mirror(),
 		"retries.yaml":          {setup: setupRetries, prove: proveRetries},
 		"health.yaml":           health(),
 		"headers.yaml":          {setup: oneUpstream, prove: proveHeaders},
