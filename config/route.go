@@ -1,5 +1,11 @@
 package config
 
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
 // Route says where requests go that match it.
 type Route struct {
 	Origin `yaml:"-" json:"-"`
@@ -151,6 +157,18 @@ type Target struct {
 	Weight int `yaml:"weight" json:"weight" max:"1000000"`
 	// Labels: only endpoints of the cluster that have all of them.
 	Labels map[string]string `yaml:"labels" json:"labels,omitempty"`
+}
+
+// Side is what people call it: the cluster, with the labels if there are any.
+func (t *Target) Side() string {
+	if len(t.Labels) == 0 {
+		return t.Cluster
+	}
+	pairs := make([]string, 0, len(t.Labels))
+	for _, name := range slices.Sorted(maps.Keys(t.Labels)) {
+		pairs = append(pairs, name+"="+t.Labels[name])
+	}
+	return t.Cluster + "{" + strings.Join(pairs, ",") + "}"
 }
 
 // Split keeps a client on its side of a weighted split.

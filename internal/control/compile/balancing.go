@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/requestkey"
+	"github.com/weirproxy/weir/internal/snapshot"
 )
 
 // byKey are the balancers that keep what has the same key at one endpoint.
@@ -108,4 +109,27 @@ func checkSlowStart(spec *config.Cluster, r *config.Report) {
 	if spec.Balance == "first" {
 		r.Warnf("", "remove it, or write another balance", "slow_start has no effect with balance first")
 	}
+}
+
+// checkSubset says when no endpoint has the labels that a route asks for. They may
+// come back, so that it is no error.
+func checkSubset(target *config.Target, cluster *snapshot.Cluster, at string, r *config.Report) {
+	if len(target.Labels) == 0 {
+		return
+	}
+	for _, e := range cluster.Endpoints {
+		if has(e.Labels, target.Labels) {
+			return
+		}
+	}
+	r.Warnf(at, "give them to some endpoints", "no endpoint of %q has these labels: its requests are answered with 503", target.Cluster)
+}
+
+func has(labels, wanted map[string]string) bool {
+	for name, value := range wanted {
+		if have, ok := labels[name]; !ok || have != value {
+			return false
+		}
+	}
+	return true
 }

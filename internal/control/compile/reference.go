@@ -47,6 +47,9 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 	}
 	for i, target := range route.Spec.To {
 		resolve(c, c.clusters, target.Cluster, index("to", i)+".cluster", clusters, r)
+		if cluster := c.clusters.chosen[target.Cluster]; cluster != nil {
+			checkSubset(&target, cluster, index("to", i)+".labels", r)
+		}
 	}
 	for i, f := range route.Filters {
 		definition, _ := c.in.Filters.Lookup(f.Name)

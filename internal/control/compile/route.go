@@ -90,10 +90,11 @@ func checkTargets(spec *config.Route, r *config.Report) {
 	seen := map[string]bool{}
 	for i, target := range spec.To {
 		sum += max(0, target.Weight)
-		if seen[target.Cluster] {
+		if seen[target.Side()] {
 			r.Errorf(index("to", i)+".cluster", "add its weight to the other", "cluster %q stands there twice", target.Cluster)
 		}
-		seen[target.Cluster] = true
+		seen[target.Side()] = true
+		checkLabels(target.Labels, r, index("to", i)+".labels")
 	}
 	if sum == 0 {
 		r.Errorf("to", "give one cluster a weight above 0", "all weights are 0: no request could go anywhere")

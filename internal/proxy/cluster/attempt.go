@@ -32,6 +32,7 @@ type exchange struct {
 	key   uint64               // what balance hash goes by; 0: none
 	ep    *endpoint.Endpoint   // of the last attempt
 	tried []*endpoint.Endpoint // before the last one
+	token string               // of the session that the client says; "": none
 }
 
 // run makes attempts until one is final. The request has a place in the load,
@@ -52,7 +53,7 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 			return nil, x.late(nil)
 		}
 	}
-	x.set = x.cluster.set.Load()
+	x.set = x.endpoints()
 	if x.cluster.hashKey != nil {
 		if key, ok := x.cluster.hashKey(x.req); ok {
 			x.key = key
@@ -103,6 +104,9 @@ func (x *exchange) giveUp() {
 }
 
 func (x *exchange) pick(now time.Time) *endpoint.Endpoint {
+	if ep := x.session(now); ep != nil {
+		return ep
+	}
 	ep, open := x.cluster.picker.Pick(x.set, now, x.tried, x.key)
 	if open {
 		x.cluster.Stats.FailOpen.Add(1)
@@ -187,7 +191,7 @@ func (x *exchange) judge(resp *stream.Response, f *stream.Fault, now time.Time) 
 	if f != nil {
 		// What the client left no time for speaks against nobody.
 		if x.ctx.Err() == nil && !x.call.over(now) && blames(f) && !x.stale(f) {
-			x.cluster.ejector.failed(x.set, x.ep, now, f.Kind.String)
+			x.cluster.ejector.failed(x.cluster.set.Load(), x.ep, now, f.Kind.String)
 		}
 		return
 	}
@@ -196,9 +200,9 @@ func (x *exchange) judge(resp *stream.Response, f *stream.Fault, now time.Time) 
 	case isEarly && code == grpcstatus.DeadlineExceeded && x.call != nil:
 		// The client's deadline: it says nothing of the endpoint, good or bad.
 	case isEarly && blamesGRPC(code):
-		x.cluster.ejector.failed(x.set, x.ep, now, func() string { return "gRPC status " + grpcstatus.Name(code) })
+		x.cluster.ejector.failed(x.cluster.set.Load(), x.ep, now, func() string { return "gRPC status " + grpcstatus.Name(code) })
 	case blamesStatus(resp.Status):
-		x.cluster.ejector.failed(x.set, x.ep, now, func() string { return "status " + strconv.Itoa(resp.Status) })
+		x.cluster.ejector.failed(x.cluster.set.Load(), x.ep, now, func() string { return "status " + strconv.Itoa(resp.Status) })
 	default:
 		x.ep.Succeeded(now)
 	}
@@ -241,7 +245,7 @@ func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (
 	if x.over(now.Add(wait + x.deadline.least)) {
 		return x.refuse(RefusedDeadline)
 	}
-	x.set = x.cluster.set.Load()
+	x.set = x.endpoints()
 	x.tried = append(x.tried, x.ep)
 	ep := x.pick(now)
 	if ep == nil {
@@ -310,6 +314,7 @@ func (x *exchange) finish(resp *stream.Response, f *stream.Fault, now time.Time)
 			x.kept.last()
 		}
 		x.markSpent(resp)
+		x.keepSession(resp)
 		x.hand(resp)
 		x.req.Exchange.Content = resp.Body
 		return resp, nil

@@ -35,6 +35,8 @@ type Config struct {
 	// HashKey is what the picker goes by, not 0; ok is false for a request
 	// without it. Asked once for each request; nil: the picker needs none.
 	HashKey func(req *stream.Request) (key uint64, ok bool)
+	// Sticky, when set, keeps sessions at their endpoints.
+	Sticky *config.Sticky
 	// Go starts a goroutine; nil: there is no hedging.
 	Go func(func())
 	// Load admits requests; it is the one the endpoints were made with.
@@ -52,6 +54,7 @@ type Cluster struct {
 	picker Picker
 	// observer is picker, if that learns from attempts; else nil.
 	observer observer
+	sticky   *sticky // nil: no sessions
 	hashKey  func(req *stream.Request) (uint64, bool)
 	load     *endpoint.Load
 	start    func(func()) // a goroutine
@@ -59,17 +62,21 @@ type Cluster struct {
 	budget   budget
 	ejector  ejector
 	set      atomic.Pointer[endpoint.Set]
+	subsets  subsets
 }
 
 // Stats counts the rare events of a cluster. Requests are counted by the
 // recorder, attempts by the endpoints.
 type Stats struct {
-	Full     atomic.Int64 // refused: max_requests
-	NoPick   atomic.Int64 // no endpoint was fit
-	FailOpen atomic.Int64 // attempts at an ejected endpoint because no other was left
-	Expired  atomic.Int64 // requests refused because their time was up when they came
-	Hedges   atomic.Int64 // second attempts beside a slow first one
-	HedgeWon atomic.Int64 // those whose response came first
+	Full   atomic.Int64 // refused: max_requests
+	NoPick atomic.Int64 // no endpoint was fit
+	// SessionsLost are requests that asked for an endpoint that is not there, or may
+	// not be picked.
+	SessionsLost atomic.Int64
+	FailOpen     atomic.Int64 // attempts at an ejected endpoint because no other was left
+	Expired      atomic.Int64 // requests refused because their time was up when they came
+	Hedges       atomic.Int64 // second attempts beside a slow first one
+	HedgeWon     atomic.Int64 // those whose response came first
 
 	Retries      atomic.Int64              // attempts after the first, stale connections apart
 	Replaced     atomic.Int64              // attempts made again at once because a pooled connection was closed
@@ -90,6 +97,7 @@ func New(cfg Config) *Cluster {
 	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load, start: cfg.Go}
 	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
 	c.ejector = newEjector(cfg.Ejection, cfg.Log.With("cluster", cfg.Label.Name), &c.Stats)
+	c.sticky = newSticky(cfg.Sticky, cfg.Label.Name)
 	c.observer, _ = cfg.Picker.(observer)
 	c.set.Store(endpoint.NewSet(nil))
 	return c
@@ -98,10 +106,20 @@ func New(cfg Config) *Cluster {
 // SetEndpoints replaces the endpoints. Requests under way finish with those
 // that they have.
 func (c *Cluster) SetEndpoints(set *endpoint.Set) {
-	if p, ok := c.picker.(interface{ Prepare(set *endpoint.Set) }); ok {
-		p.Prepare(set)
+	c.prepare(set)
+	if c.sticky != nil {
+		c.sticky.prepare(set)
 	}
+	c.subsets.mu.Lock()
+	defer c.subsets.mu.Unlock()
 	c.set.Store(set)
+	for key, known := range c.subsets.all {
+		if s := known.Value(); s != nil {
+			c.divide(s, set)
+		} else {
+			delete(c.subsets.all, key)
+		}
+	}
 }
 
 // Endpoints is the present set.
@@ -114,14 +132,16 @@ func (c *Cluster) Load() *endpoint.Load { return c.load }
 type Policy struct {
 	Timeout  time.Duration // until the head of the response, all attempts; 0: no limit
 	Retry    config.Retry
-	Deadline *config.Deadline // nil: clients do not say how long they wait
-	Hedge    *config.Hedge    // nil: no second attempt beside the first
+	Labels   map[string]string // only endpoints that have all of them
+	Deadline *config.Deadline  // nil: clients do not say how long they wait
+	Hedge    *config.Hedge     // nil: no second attempt beside the first
 }
 
 // ForRoute is the cluster as a route sees it.
 func (c *Cluster) ForRoute(p Policy) stream.Service {
 	return &service{
 		cluster: c, timeout: p.Timeout, retry: compileRetry(p.Retry), deadline: compileDeadline(p.Deadline), hedge: newHedge(p.Hedge, time.Now()),
+		subset: c.choose(p.Labels),
 	}
 }
 
@@ -130,7 +150,8 @@ type service struct {
 	timeout  time.Duration
 	retry    retryPolicy
 	deadline deadlinePolicy
-	hedge    *hedge // nil: none
+	hedge    *hedge  // nil: none
+	subset   *subset // nil: all endpoints
 }
 
 // Serve implements stream.Service.

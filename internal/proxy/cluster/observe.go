@@ -42,11 +42,21 @@ func (c *Cluster) observe(ctx context.Context, ep *endpoint.Endpoint, req *strea
 		c.observer.Broken(ep, took, now) // whose deadline it was, nobody says
 	case isEarly && (code == grpcstatus.Unavailable || code == grpcstatus.ResourceExhausted), blamesStatus(resp.Status), resp.Status == 429:
 		c.observer.Failed(ep, took, after, now)
-	case isEarly && code != grpcstatus.OK, resp.Status >= 500:
+	case isEarly && errsGRPC(code), resp.Status >= 500:
 		c.observer.Errored(ep, took, now)
 	default:
 		c.observer.Answered(ep, took, now)
 	}
+}
+
+// errsGRPC tells whether a status is an error of the service, as 500 is, and not an
+// answer to a request that could not be granted.
+func errsGRPC(code uint8) bool {
+	switch code {
+	case grpcstatus.Unknown, grpcstatus.Internal, grpcstatus.DataLoss, grpcstatus.Unimplemented:
+		return true
+	}
+	return false
 }
 
 // observeFault: a time that was up says only that it was not enough.

@@ -42,7 +42,7 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 	label := e.recorder.RouteLabel(r.Spec.Name)
 	clusters := make([]stream.Service, len(r.Spec.To))
 	for i := range clusters {
-		clusters[i] = uses[i].forRoute(r)
+		clusters[i] = uses[i].forRoute(r, r.Spec.To[i].Labels)
 	}
 	svc := &service{uses: uses, tenancy: e.newTenancy(label, g)}
 	var target stream.Service
@@ -124,7 +124,7 @@ func split(r *snapshot.Route, clusters []stream.Service) (stream.Service, error)
 	}
 	sides := make([]route.Side, len(clusters))
 	for i, to := range r.Spec.To {
-		sides[i] = route.Side{Name: to.Cluster, Weight: to.Weight, Service: clusters[i]}
+		sides[i] = route.Side{Name: to.Side(), Weight: to.Weight, Service: clusters[i]}
 	}
 	return route.NewSplit(sides, r.Spec.Split.Key, r.Spec.Name)
 }

@@ -86,7 +86,7 @@ func (u *upstream) assemble() error {
 		return err
 	}
 	u.cluster = cluster.New(cluster.Config{
-		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
+		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Sticky: spec.Sticky, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
 	})
 	return u.cluster.Guard(cluster.Gates{
 		Breaker: spec.Breaker, Admission: spec.Admission, Adaptive: spec.Adaptive, Queue: spec.Queue, Fair: spec.Fair,
@@ -105,10 +105,11 @@ func upstreamPhases(spec *config.Cluster) stream.PhaseLimits {
 	return l
 }
 
-// forRoute is the last service of a route.
-func (u *upstream) forRoute(r *snapshot.Route) stream.Service {
+// forRoute is the last service of a route, with those endpoints that have labels.
+func (u *upstream) forRoute(r *snapshot.Route, labels map[string]string) stream.Service {
 	return u.cluster.ForRoute(cluster.Policy{
 		Timeout: time.Duration(r.Spec.Timeout), Retry: r.Spec.Retry, Deadline: r.Spec.Deadline, Hedge: r.Spec.Hedge,
+		Labels: labels,
 	})
 }
 

@@ -131,11 +131,11 @@ func describeAction(r *config.Route) string {
 	case r.Respond != nil:
 		return fmt.Sprintf("respond %d", r.Respond.Status)
 	case len(r.To) == 1:
-		return r.To[0].Cluster
+		return r.To[0].Side()
 	}
 	sides := make([]string, len(r.To))
 	for i, to := range r.To {
-		sides[i] = fmt.Sprintf("%s (%d)", to.Cluster, to.Weight)
+		sides[i] = fmt.Sprintf("%s (%d)", to.Side(), to.Weight)
 	}
 	return strings.Join(sides, ", ")
 }
