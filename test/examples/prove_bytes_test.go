@@ -56,7 +56,7 @@ func proveTCP(t *testing.T, x *running) {
 }
 
 func setupProxyProtocol(t *testing.T) map[string]string {
-	ln := &proxyproto.Listener{Listener: listen(t), Policy: func(net.Addr) (proxyproto.Policy, error) { return proxyproto.REQUIRE, nil }}
+	ln := &proxyproto.Listener{Listener: listen(t), ConnPolicy: func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { return proxyproto.REQUIRE, nil }}
 	return map[string]string{public: anywhere, "127.0.0.1:9001": serveWith(t, echo("9001"), ln, nil)}
 }
 
