@@ -11,6 +11,8 @@ import (
 
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/internal/gcra"
+	"github.com/weirproxy/weir/internal/requestkey"
+	"github.com/weirproxy/weir/stream"
 )
 
 // limit is one rate or quota.
@@ -18,7 +20,7 @@ type limit struct {
 	word   string // in answers: "rate_limit" or "rate_limit.NAME"
 	name   string // in metrics: NAME, or its place in the list
 	shadow bool   // what it refuses is counted and let through
-	keys   keys
+	keys   requestkey.Tuple
 	meter  meter
 	state  *state
 	log    *slog.Logger
@@ -38,7 +40,7 @@ type state struct {
 const maxLimits = 8
 
 func newLimit(spec *Limit, i int, s *Settings, env filter.Env) (*limit, error) {
-	parts, err := parseKeys(spec.Key)
+	parts, err := requestkey.ParseTuple(spec.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +78,8 @@ type verdict struct {
 	wait        time.Duration // until the next one is allowed
 	reset       time.Duration // until all are left
 }
+
+func (l *limit) hash(req *stream.Request) uint64 { return l.keys.Sum(l.state.seed, req) }
 
 // take charges one event to the key if there is room for it.
 func (l *limit) take(hash uint64, now time.Time) decision {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/requestkey"
 )
 
 // operate is what operators see and may do. Keys are never shown: they are
@@ -68,7 +69,7 @@ func (s *service) reset(input []byte) (any, error) {
 		if len(w.Key) != len(l.keys) {
 			return nil, fmt.Errorf("limit %s: its key has %d values, and %d stand in the input", l.name, len(l.keys), len(w.Key))
 		}
-		if l.state.table.Forget(l.hashOf(w.Key)) {
+		if l.state.table.Forget(requestkey.SumOf(l.state.seed, w.Key)) {
 			reset++
 		}
 	}

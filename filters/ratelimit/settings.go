@@ -88,9 +88,6 @@ func (s *Settings) all() []Limit {
 	return []Limit{{Rate: s.Rate, Burst: s.Burst, Quota: s.Quota, Key: s.Key}}
 }
 
-// maxKeys of one limit: each costs time in every request.
-const maxKeys = 8
-
 func check(s *Settings, report *config.Report) {
 	if len(s.Limits) == 0 {
 		only := s.all()[0]
@@ -116,13 +113,8 @@ func check(s *Settings, report *config.Report) {
 
 func (l *Limit) check(report *config.Report) {
 	l.checkAmount(report)
-	if len(l.Key) > maxKeys {
-		report.Errorf("key", "use fewer", "%d values make up the key, more than %d", len(l.Key), maxKeys)
-	}
-	for i, text := range l.Key {
-		if _, err := requestkey.Parse(text); err != nil {
-			report.Errorf(fmt.Sprintf("key[%d]", i), "write one of them", "%v", err)
-		}
+	if _, err := requestkey.ParseTuple(l.Key); err != nil {
+		report.Errorf("key", "name a value that requests have", "%v", err)
 	}
 }
 

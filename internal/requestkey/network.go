@@ -63,7 +63,3 @@ func (k Key) address(req *stream.Request) netip.Addr {
 	}
 	return network.Addr()
 }
-
-// IsClient tells whether the value is made of the address of the client.
-// AppendTo then allocates less than Of.
-func (k Key) IsClient() bool { return k.source == client }

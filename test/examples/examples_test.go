@@ -61,6 +61,7 @@ func table() map[string]example {
 		"framed-listener.yaml":  {setup: setupFramedListener, prove: proveFramedListener},
 		"fault.yaml":            {setup: oneUpstream, prove: proveFault},
 		"compression.yaml":      {setup: setupCompression, prove: proveCompression},
+		"limits.yaml":           {setup: setupLimits, prove: proveLimits},
 		"rate-limit.yaml":       {setup: oneUpstream, prove: proveRateLimit},
 	}
 }

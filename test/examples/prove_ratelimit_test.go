@@ -1,8 +1,13 @@
 package examples
 
 import (
+	"io"
+	"net/http"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 func proveRateLimit(t *testing.T, x *running) {
@@ -18,4 +23,52 @@ func proveRateLimit(t *testing.T, x *running) {
 	if err != nil || wait < 1 || wait > 2 {
 		t.Errorf("Retry-After: %q, want a rate of 30/m", a.header.Get("Retry-After"))
 	}
+}
+
+// holding serves sizes by path, and holds /held until the test lets go.
+type holding struct{ came, leave chan struct{} }
+
+func (h *holding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	sizes := map[string]int{"/large": 1_300_000, "/huge": 30_000_000}
+	if r.URL.Path == "/held" {
+		h.came <- struct{}{}
+		<-h.leave
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Length", strconv.Itoa(sizes[r.URL.Path]))
+	_, _ = io.CopyN(w, zeros{}, int64(sizes[r.URL.Path]))
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func setupLimits(t *testing.T) map[string]string {
+	return map[string]string{public: anywhere, "127.0.0.1:9001": serve(t, http.NotFoundHandler())}
+}
+
+func proveLimits(t *testing.T, _ *running) {
+	h := &holding{make(chan struct{}), make(chan struct{})}
+	x := exampleWith(t, "limits.yaml", "127.0.0.1:9001", serve(t, h), map[string]string{public: anywhere})
+	begun := time.Now()
+	x.want("1.3 MB", x.get("/large"), 200)
+	if took := time.Since(begun); took < 250*time.Millisecond {
+		t.Errorf("1.3 MB took %v, want 0.3 s: 1 MB is there at once, then 1 MB/s", took)
+	}
+	x.want("30 MB", x.get("/huge"), 502)
+	x.want("an upload of 200 KB", x.ask(call{method: "POST", path: "/", body: strings.Repeat("0", 200_000)}), 413)
+	// A weir of its own: a request counts until just behind its last byte.
+	x = exampleWith(t, "limits.yaml", "127.0.0.1:9001", serve(t, h), map[string]string{public: anywhere})
+	var held sync.WaitGroup
+	for range 2 {
+		held.Go(func() {
+			if a, err := x.try(call{path: "/held"}); err != nil || a.status != 200 {
+				t.Errorf("held: %d, %v", a.status, err)
+			}
+		})
+		<-h.came
+	}
+	x.want("the third at a time", x.get("/"), 429)
+	close(h.leave)
+	held.Wait()
 }
