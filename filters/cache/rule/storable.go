@@ -26,8 +26,8 @@ const (
 	NoRoom         Refusal = "no_room" // too many bytes are being kept at this moment
 	BrokeOff       Refusal = "broke_off"
 	Purged         Refusal = "purged" // while it was on its way
-	GuardedKeys    Refusal = "key_guard"
 	GuardedVariant Refusal = "variant_guard"
+	TagsAny        Refusal = "tags" // too many, or too long, to be purged by
 )
 
 // Asker is what the request says about whether its response may be shared.
@@ -75,6 +75,8 @@ type Terms struct {
 	StaleIfError         time.Duration
 	Validate             bool // no-cache: never without asking
 	Strict               bool // must-revalidate: never stale, whatever a client takes
+	ForCredentials       bool // requests that show who asks may have it, too (section 3.5)
+	ForCookies           bool // and those with cookies
 }
 
 // Judge says whether a response to a GET may be kept, and on which terms (RFC
@@ -91,6 +93,8 @@ func Judge(resp *stream.Response, asker Asker, t Times, p *Policy) (Terms, Refus
 	terms := Terms{Lifetime: lifetime, InitialAge: InitialAge(&resp.Header, t), Validate: c.NoCache, Strict: c.MustRevalidate || c.NoCache}
 	terms.StaleWhileRevalidate = staleFor(&c, c.StaleWhileRevalidate, p.StaleWhileRevalidate)
 	terms.StaleIfError = staleFor(&c, c.StaleIfError, p.StaleIfError)
+	terms.ForCookies = c.Public || c.SMaxAge != None
+	terms.ForCredentials = terms.ForCookies || c.MustRevalidate
 	switch {
 	case !explicit && lifetime == 0 && !c.Public && !c.NoCache: // section 3, last point
 		return Terms{}, NoLifetime
@@ -161,7 +165,9 @@ func judgeForced(resp *stream.Response, p *Policy) (Terms, Refusal) {
 	case resp.Status < 200, resp.Status == 206, resp.Status == 304, has(&resp.Header, stream.ContentRange):
 		return Terms{}, OddStatus
 	}
-	return Terms{Lifetime: p.Force, StaleWhileRevalidate: p.StaleWhileRevalidate, StaleIfError: p.StaleIfError}, Kept
+	return Terms{
+		Lifetime: p.Force, StaleWhileRevalidate: p.StaleWhileRevalidate, StaleIfError: p.StaleIfError, ForCredentials: true, ForCookies: true,
+	}, Kept
 }
 
 func forced(status int, list []int) bool {
@@ -181,4 +187,29 @@ func has(h *stream.Header, id stream.ID) bool {
 // HasValidator tells whether a response can be asked about later (section 4.3.1).
 func HasValidator(h *stream.Header) bool {
 	return has(h, stream.ETag) || has(h, stream.LastModified)
+}
+
+// Lets tells whether a response on these terms may be given to who asks. What
+// was made for nobody in particular is no answer for somebody, unless it says
+// that it is: the page of a shop without the name of who is logged in.
+func (t *Terms) Lets(a Asker) bool {
+	return (!a.Credentials || t.ForCredentials) && (!a.Cookie || t.ForCookies)
+}
+
+// OfResponse tells whether a refusal is about the response alone, so that the
+// next request will meet it again, whoever asks.
+func (r Refusal) OfResponse() bool {
+	switch r {
+	case NoStore, Private, SetsCookie, NoLifetime, OddStatus, VaryAny, Changed, TooLarge, TagsAny:
+		return true
+	}
+	return false
+}
+
+// Refusals are all of them.
+func Refusals() []Refusal {
+	return []Refusal{
+		NoStore, Private, Authorized, WithCookie, SetsCookie, NoLifetime, OddStatus, VaryAny, Changed, TooLarge, NoRoom, BrokeOff, Purged,
+		GuardedVariant, TagsAny,
+	}
 }

@@ -41,6 +41,9 @@ func ConditionsOf(h *stream.Header) Conditions {
 	return c
 }
 
+// Any tells whether there is one.
+func (c *Conditions) Any() bool { return *c != Conditions{} }
+
 // NotModified tells whether the client holds what h describes already, so that
 // a 304 is the answer (RFC 9110 section 13.2.2). Only 200 has conditions here.
 func (c *Conditions) NotModified(status int, h *stream.Header) bool {
@@ -167,4 +170,16 @@ func describesContent(f *stream.Field) bool {
 		return true
 	}
 	return false
+}
+
+// SameContent tells whether the answer to a HEAD is about what is stored (RFC
+// 9111 section 4.3.5): what it says of validators and length is the same.
+func SameContent(head, stored *stream.Header, length, storedLength int64) bool {
+	for _, id := range [...]stream.ID{stream.ETag, stream.LastModified} {
+		value, ok := head.GetID(id)
+		if own, _ := stored.GetID(id); ok && value != own {
+			return false
+		}
+	}
+	return length < 0 || length == storedLength
 }

@@ -242,6 +242,16 @@ func (d *Disk) Purge(p Purge) []Key {
 	return keys
 }
 
+// Labelled tells whether a file has that label.
+func (d *Disk) Labelled(label string) bool { return d.labels.has(label) }
+
+// Has tells whether something lies under a key.
+func (d *Disk) Has(key Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.files[key] != nil
+}
+
 // Bytes is the size of all files.
 func (d *Disk) Bytes() int64 {
 	d.mu.Lock()

@@ -40,6 +40,9 @@ type set[V Entry] struct {
 	many map[V]struct{}
 }
 
+// TextOf is what a label is about, and whether that is a tag.
+func TextOf(label string) (text string, tag bool) { return label[1:], label[0] == tagLabel }
+
 // NewLabels makes an empty index.
 func NewLabels[V Entry]() *Labels[V] {
 	l := &Labels[V]{seed: maphash.MakeSeed()}
@@ -146,6 +149,14 @@ func (s set[V]) append(found []V) []V {
 		found = append(found, v)
 	}
 	return found
+}
+
+func (l *Labels[V]) has(label string) bool {
+	s := l.shard(label)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.sets[label]
+	return ok
 }
 
 // Len is the number of labels.

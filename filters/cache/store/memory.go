@@ -1,8 +1,6 @@
 package store
 
 import (
-	"sync/atomic"
-
 	"github.com/maypok86/otter/v2"
 )
 
@@ -23,11 +21,11 @@ type Entry interface {
 type Memory[V Entry] struct {
 	cache  *otter.Cache[Key, V]
 	labels *Labels[V]
-	evict  atomic.Int64
 }
 
-// NewMemory makes one with room for budget bytes.
-func NewMemory[V Entry](budget int64) *Memory[V] {
+// NewMemory makes one with room for budget bytes. evicted, which must not block,
+// hears of each entry that made room for others.
+func NewMemory[V Entry](budget int64, evicted func()) *Memory[V] {
 	m := &Memory[V]{labels: NewLabels[V]()}
 	m.cache = otter.Must(&otter.Options[Key, V]{
 		MaximumWeight: uint64(max(budget, 1)),
@@ -37,7 +35,7 @@ func NewMemory[V Entry](budget int64) *Memory[V] {
 		OnDeletion: func(e otter.DeletionEvent[Key, V]) {
 			m.labels.Remove(e.Value)
 			if e.WasEvicted() {
-				m.evict.Add(1)
+				evicted()
 			}
 		},
 		// The little work that a read or write leaves to do is done by who called:
@@ -84,14 +82,17 @@ func (m *Memory[V]) Purge(p Purge) []V {
 	return found
 }
 
+// Labelled tells whether an entry has that label.
+func (m *Memory[V]) Labelled(label string) bool { return m.labels.has(label) }
+
 // Bytes is the weight of all entries.
 func (m *Memory[V]) Bytes() int64 { return int64(m.cache.WeightedSize()) } //nolint:gosec // bounded by the budget
 
+// Max is the budget.
+func (m *Memory[V]) Max() int64 { return int64(m.cache.GetMaximum()) } //nolint:gosec // it was one
+
 // Len is the number of entries.
 func (m *Memory[V]) Len() int { return m.cache.EstimatedSize() }
-
-// Evicted is how many entries made room for others.
-func (m *Memory[V]) Evicted() int64 { return m.evict.Load() }
 
 // Close forgets everything. Requests that are under way may still put and get.
 func (m *Memory[V]) Close() error {

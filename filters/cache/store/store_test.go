@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -34,7 +35,7 @@ func made(name string, weight uint32, labels ...string) *thing {
 }
 
 func TestMemory(t *testing.T) {
-	m := NewMemory[*thing](1000)
+	m := NewMemory[*thing](1000, func() {})
 	a := made("a", 400, URLLabel("h/a"), TagLabel("x"))
 	b := made("b", 300, URLLabel("h/b"), TagLabel("x"), TagLabel("y"))
 	m.Put(a)
@@ -67,7 +68,7 @@ func TestPurge(t *testing.T) {
 		{Purge{URL: "h/a"}, "a1 a2"}, {Purge{URL: "h"}, ""}, {Purge{Tag: "x"}, "a1 b"}, {Purge{Tag: "h/a"}, ""},
 		{Purge{Prefix: "h/a"}, "a1 a2 ab"}, {Purge{Prefix: "g"}, "g"}, {Purge{}, "a1 a2 ab b g"},
 	} {
-		m := NewMemory[*thing](1 << 20)
+		m := NewMemory[*thing](1<<20, func() {})
 		names := map[*thing]string{}
 		for name, labels := range map[string][]string{
 			"a1": {URLLabel("h/a"), TagLabel("x")}, "a2": {URLLabel("h/a")}, "ab": {URLLabel("h/ab")},
@@ -90,7 +91,8 @@ func TestPurge(t *testing.T) {
 
 // The budget holds whatever comes, and no label of an evicted entry stays.
 func TestBudget(t *testing.T) {
-	m := NewMemory[*thing](10_000)
+	var evicted atomic.Int64
+	m := NewMemory[*thing](10_000, func() { evicted.Add(1) })
 	var work sync.WaitGroup
 	for range 4 {
 		work.Go(func() {
@@ -102,8 +104,8 @@ func TestBudget(t *testing.T) {
 	}
 	work.Wait()
 	m.Resize(5_000)
-	if m.Bytes() > 5_000 || m.Evicted() == 0 {
-		t.Errorf("%d bytes, %d evicted", m.Bytes(), m.Evicted())
+	if m.Bytes() > 5_000 || evicted.Load() == 0 {
+		t.Errorf("%d bytes, %d evicted", m.Bytes(), evicted.Load())
 	}
 	if found := m.Purge(Purge{Tag: "all"}); m.labels.Len() != 0 || m.Bytes() != 0 || len(found) == 0 {
 		t.Errorf("%d labels, %d bytes after everything is purged", m.labels.Len(), m.Bytes())

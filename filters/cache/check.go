@@ -1,0 +1,90 @@
+package cache
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/stream"
+)
+
+// maxNames bounds the lists that each request is compared with.
+const maxNames = 100
+
+func check(s *Settings, report *config.Report) {
+	if s.MaxObject > s.Size {
+		report.Errorf("max_object", "raise size, or lower max_object", "one response may be larger (%s) than all of the cache (%s)", s.MaxObject, s.Size)
+	}
+	if s.Disk.Path != "" && !filepath.IsAbs(s.Disk.Path) {
+		report.Errorf("disk.path", "write it from the root", "%q is relative to a folder that may be another after a restart", s.Disk.Path)
+	}
+	checkKey(&s.Key, report.Below("key"))
+	checkRisks(s, report)
+}
+
+func checkKey(k *Key, report *config.Report) {
+	query := report.Below("query")
+	checkParameters(k.Query.Ignore, "ignore", query)
+	checkParameters(k.Query.Only, "only", query)
+	if len(k.Query.Ignore) > 0 && len(k.Query.Only) > 0 {
+		query.Errorf("only", "remove one of the lists", "only says which parameters count, and ignore says it again")
+	}
+	if len(k.Headers) > maxNames {
+		report.Errorf("headers", "name those that the upstream looks at", "%d headers, more than %d", len(k.Headers), maxNames)
+	}
+	for i, name := range k.Headers {
+		at := fmt.Sprintf("headers[%d]", i)
+		switch id := stream.Lookup(name); {
+		case !isToken(name):
+			report.Errorf(at, "write a name such as X-Tenant", "%q is not the name of a header", name)
+		case id == stream.Authorization, id == stream.Cookie:
+			report.Warnf(at, "remove it, or see that responses are private", "with %s in the key every user has responses of their own, and they are stored", name)
+		}
+	}
+}
+
+func checkParameters(names []string, list string, report *config.Report) {
+	if len(names) > maxNames {
+		report.Errorf(list, `use patterns such as "utm_*"`, "%d parameters, more than %d", len(names), maxNames)
+		return
+	}
+	for i, name := range names {
+		if star := strings.IndexByte(name, '*'); name == "" || star >= 0 && star != len(name)-1 {
+			report.Errorf(fmt.Sprintf("%s[%d]", list, i), `write a name, or the start of one and a "*": utm_*`, "%q is no pattern of a parameter", name)
+		}
+	}
+}
+
+// checkRisks warns of what mixes users.
+func checkRisks(s *Settings, report *config.Report) {
+	if s.ShareSetCookieWithEveryone {
+		report.Warnf("share_set_cookie_with_everyone", "remove it, unless no cookie on this route means anything",
+			"the cookie that the upstream gives to one user is given to all others, who are then logged in as that user")
+	}
+	if s.Force.TTL > 0 {
+		report.Warnf("force", "remove it and have the upstream send Cache-Control, unless every user may see every response of this route",
+			"responses are stored though they say private or no-store, or were made for somebody who is logged in: one user is shown what was made for another")
+		if len(s.Force.Statuses) == 0 {
+			report.Errorf("force.statuses", "name one, or remove force", "no status is forced")
+		}
+		for i, status := range s.Force.Statuses {
+			if status < 200 || status > 599 || status == 206 || status == 304 {
+				report.Errorf(fmt.Sprintf("force.statuses[%d]", i), "name final ones: 200, 301, 404", "a response with status %d cannot be stored", status)
+			}
+		}
+	}
+}
+
+// isToken is the grammar of RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
