@@ -161,3 +161,17 @@ func TestFine(t *testing.T) {
 		}
 	})
 }
+
+// get asks with a client of its own.
+func (c cell) get(t *testing.T, path string) *answer {
+	t.Helper()
+	req, err := http.NewRequest("GET", c.down.url(path), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := new(answer)
+	if err := a.ask(t, c.down.client(t, c.world.trust, c.world.Address(t, c.down.listener)), req, nil); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

@@ -179,6 +179,8 @@ func (p *Process) end() error {
 	select {
 	case <-p.done:
 	case <-time.After(Patience):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it says where each goroutine is
+		<-p.done
 		return fmt.Errorf("weir does not end")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
