@@ -71,13 +71,16 @@ type Endpoint struct {
 	_ [64]byte // picks read the words above while requests write those below
 
 	inFlight    atomic.Int64
+	nextReport  atomic.Int64  // nanoseconds since born from which on a report is read
+	factor      atomic.Uint64 // bits of the float64 that Factor is; 0: 1
 	latency     ewma.Peak
 	requests    atomic.Int64
 	failures    atomic.Int64
 	consecutive atomic.Int64
 
-	mu     sync.Mutex
-	health record // guarded by mu
+	mu       sync.Mutex
+	health   record // guarded by mu
+	reported reported
 }
 
 // New makes an endpoint that is fit. load is shared by the endpoints of a

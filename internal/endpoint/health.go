@@ -125,7 +125,7 @@ func (e *Endpoint) outUntil() time.Time {
 // Inherit takes over what is known of an endpoint that this one replaces.
 func (e *Endpoint) Inherit(from *Endpoint) {
 	from.mu.Lock()
-	h, unfitBit, consecutive := from.health, from.state.Load()&unfit, from.consecutive.Load()
+	h, report, unfitBit, consecutive := from.health, from.reported, from.state.Load()&unfit, from.consecutive.Load()
 	from.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -137,6 +137,8 @@ func (e *Endpoint) Inherit(from *Endpoint) {
 	if rise := from.rise.Load(); rise != 0 {
 		e.rise.Store(cmp.Or(rise-int64(later), 1))
 	}
+	e.reported = report
+	e.factor.Store(from.factor.Load())
 	e.latency.Copy(&from.latency, -later)
 	e.load.changes.Add(1)
 }

@@ -20,6 +20,8 @@ type Layout struct {
 	PanicBelow float64
 	// SlowStart raises the share of endpoints that are new or back.
 	SlowStart SlowStart
+	// Reports has endpoints say how much they can take: see Weigh.
+	Reports bool
 	// OnStanding, if set, is told each time that the standing of the whole set
 	// was found again. It is called while requests wait.
 	OnStanding func(*Standing)

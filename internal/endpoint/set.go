@@ -44,7 +44,7 @@ func (l Layout) newPart(endpoints []*Endpoint) *Set {
 	s := &Set{all: append([]*Endpoint(nil), endpoints...), layout: l}
 	even := true
 	for _, e := range s.all {
-		if w := e.weight.Load(); w > 0 {
+		if w := l.sharing(e); w > 0 {
 			s.picked = append(s.picked, e)
 			s.weights = append(s.weights, w)
 			even = even && w == s.weights[0]

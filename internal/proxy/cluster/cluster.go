@@ -37,6 +37,8 @@ type Config struct {
 	HashKey func(req *stream.Request) (key uint64, ok bool)
 	// Sticky, when set, keeps sessions at their endpoints.
 	Sticky *config.Sticky
+	// LoadReports takes what endpoints say of their load out of responses.
+	LoadReports bool
 	// Go starts a goroutine; nil: there is no hedging.
 	Go func(func())
 	// Load admits requests; it is the one the endpoints were made with.
@@ -55,6 +57,7 @@ type Cluster struct {
 	// observer is picker, if that learns from attempts; else nil.
 	observer observer
 	sticky   *sticky // nil: no sessions
+	reports  bool    // load reports are read
 	hashKey  func(req *stream.Request) (uint64, bool)
 	load     *endpoint.Load
 	start    func(func()) // a goroutine
@@ -73,6 +76,7 @@ type Stats struct {
 	// SessionsLost are requests that asked for an endpoint that is not there, or may
 	// not be picked.
 	SessionsLost atomic.Int64
+	ReportsBad   atomic.Int64 // load reports that could not be read
 	FailOpen     atomic.Int64 // attempts at an ejected endpoint because no other was left
 	Expired      atomic.Int64 // requests refused because their time was up when they came
 	Hedges       atomic.Int64 // second attempts beside a slow first one
@@ -98,6 +102,7 @@ func New(cfg Config) *Cluster {
 	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
 	c.ejector = newEjector(cfg.Ejection, cfg.Log.With("cluster", cfg.Label.Name), &c.Stats)
 	c.sticky = newSticky(cfg.Sticky, cfg.Label.Name)
+	c.reports = cfg.LoadReports
 	c.observer, _ = cfg.Picker.(observer)
 	c.set.Store(endpoint.NewSet(nil))
 	return c

@@ -16,7 +16,7 @@ var (
 	upstreamHTTP2 = counter("weir_upstream_http2_events_total", "What happened on HTTP/2 connections to endpoints.")
 	upstreamUDP   = counter("weir_upstream_udp_events_total", "What happened on sessions with endpoints.")
 	upstreamTLS   = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
-	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced; keys passed on for hash_bound, picks outside of the first priority or of the local zone, or whatever the health; sessions whose endpoint could not be picked.")
+	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced; keys passed on for hash_bound, picks outside of the first priority or of the local zone, or whatever the health; sessions whose endpoint could not be picked; load reports that could not be read.")
 	gateRefused   = counter("weir_cluster_refused_total", "Requests that a limit of the cluster refused before an attempt, by the limit.")
 	gateBreaker   = gauge("weir_cluster_breaker", "1 for the state that the breaker is in.")
 	gateRefusing  = gauge("weir_cluster_admission_refusing", "Share of requests that admission refuses now.")
@@ -102,7 +102,7 @@ func (u *upstream) stageSamples(emit func(record.Sample), name string) {
 	u.levelSamples(emit, name)
 	clusterEvents.each(emit, []counted{
 		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"hedged", &s.Hedges}, {"hedge_won", &s.HedgeWon}, {"ejection_capped", &s.EjectionCapped},
-		{"spilled", &b.Spilled}, {"failover", &b.Failover}, {"off_zone", &b.OffZone}, {"panic", &b.Panicked}, {"session_lost", &s.SessionsLost},
+		{"spilled", &b.Spilled}, {"failover", &b.Failover}, {"off_zone", &b.OffZone}, {"panic", &b.Panicked}, {"session_lost", &s.SessionsLost}, {"bad_load_report", &s.ReportsBad},
 	}, "event", "cluster", name)
 	if c := u.checker; c != nil {
 		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}, {"unable", &c.Stats.Unable}}, "result", "cluster", name)

@@ -72,6 +72,9 @@ func (e *Engine) shareUpstream(c *snapshot.Cluster, running *upstream) (*upstrea
 		u.retire()
 		return nil, err
 	}
+	if c.Spec.LoadReports {
+		u.background(u.weigh)
+	}
 	return u, nil
 }
 
@@ -86,7 +89,7 @@ func (u *upstream) assemble() error {
 		return err
 	}
 	u.cluster = cluster.New(cluster.Config{
-		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Sticky: spec.Sticky, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
+		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Sticky: spec.Sticky, LoadReports: spec.LoadReports, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
 	})
 	return u.cluster.Guard(cluster.Gates{
 		Breaker: spec.Breaker, Admission: spec.Admission, Adaptive: spec.Adaptive, Queue: spec.Queue, Fair: spec.Fair,
