@@ -143,6 +143,15 @@ func (h *Hedge) SetDefaults() {
 // SetDefaults: equal shares.
 func (t *Target) SetDefaults() { t.Weight = 1 }
 
+// SetDefaults: a twentieth first, and five minutes for each step, in which a
+// version that leaks or is cold has shown it. What differs by less than one in a
+// hundred is left to people.
+func (c *Canary) SetDefaults() {
+	c.Steps, c.Hold, c.MinRequests = []float64{0.05, 0.25, 0.5, 1}, 5*minute, 50
+	c.Tolerate, c.MaxErrors = 0.01, 0.5
+	c.SlowQuantile, c.SlowFactor, c.FalseAlarm = 0.9, 1.5, 0.01
+}
+
 // SetDefaults: 302 is what the Gateway API takes, and browsers do not keep it.
 func (r *Redirect) SetDefaults() { r.Status = 302 }
 

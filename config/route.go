@@ -56,7 +56,10 @@ type Route struct {
 	// To are the clusters that serve it, by weight. One of to, redirect and
 	// respond is needed.
 	To []Target `yaml:"to" json:"to"`
-	// Split keeps a client on its side of a weighted split.
+	// Canary, when present, gives a new version a growing share of what goes to
+	// the clusters under to, as long as it does no worse.
+	Canary *Canary `yaml:"canary" json:"canary,omitempty"`
+	// Split keeps a client on its side of a weighted split, and of a canary.
 	Split Split `yaml:"split" json:"split"`
 	// Redirect answers with another location.
 	Redirect *Redirect `yaml:"redirect" json:"redirect,omitempty"`
@@ -177,6 +180,37 @@ type Split struct {
 	// same value take the same side, and a change of weights moves only those
 	// at the boundary. Empty, or the value absent: random.
 	Key string `yaml:"key" json:"key"`
+}
+
+// Canary gives a new version a growing share of the requests. It is compared
+// with the clusters under to, request by request: by the share of errors (faults
+// and 5xx) and of slow responses. A step that ends well is followed by the next;
+// as soon as there is enough evidence that it is worse it gets nothing any more,
+// until an operator or a change of this part of the document begins anew.
+type Canary struct {
+	// Cluster is the new version.
+	Cluster string `yaml:"cluster" json:"cluster" required:"true"`
+	// Steps are its shares, from above 0 to 1, growing. After the last one it
+	// keeps that.
+	Steps []float64 `yaml:"steps" json:"steps"`
+	// Hold is how long each step lasts at least.
+	Hold Duration `yaml:"hold" json:"hold"`
+	// MinRequests is how many of its requests a step needs, to go on and to roll
+	// back.
+	MinRequests int `yaml:"min_requests" json:"min_requests" min:"1"`
+	// Tolerate is how much larger its share of errors or of slow responses may
+	// be.
+	Tolerate float64 `yaml:"tolerate" json:"tolerate" max:"1"`
+	// MaxErrors is the share of errors at which it is rolled back whatever the
+	// others do.
+	MaxErrors float64 `yaml:"max_errors" json:"max_errors" max:"1"`
+	// SlowQuantile and SlowFactor say what is slow: what takes slow_factor times
+	// what that quantile of the others' responses took in the last minute.
+	SlowQuantile float64 `yaml:"slow_quantile" json:"slow_quantile" max:"1"`
+	// SlowFactor is 0 where only errors count.
+	SlowFactor float64 `yaml:"slow_factor" json:"slow_factor"`
+	// FalseAlarm is the probability that one that is no worse is rolled back.
+	FalseAlarm float64 `yaml:"false_alarm" json:"false_alarm" max:"0.5"`
 }
 
 // Rewrite changes what the upstream sees.

@@ -148,11 +148,15 @@ type Filter struct {
 }
 
 // Clusters are the names of all clusters that the route refers to: those of its
-// sides in the order of the document, then those of its filters.
+// sides in the order of the document, that of its canary, and those of its
+// filters.
 func (r *Route) Clusters() []string {
 	names := make([]string, 0, len(r.Spec.To))
 	for _, to := range r.Spec.To {
 		names = append(names, to.Cluster)
+	}
+	if r.Spec.Canary != nil {
+		names = append(names, r.Spec.Canary.Cluster)
 	}
 	for _, f := range r.Filters {
 		for _, name := range f.Clusters {

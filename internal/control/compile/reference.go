@@ -51,6 +51,9 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 			checkSubset(&target, cluster, index("to", i)+".labels", r)
 		}
 	}
+	if route.Spec.Canary != nil {
+		resolve(c, c.clusters, route.Spec.Canary.Cluster, "canary.cluster", clusters, r)
+	}
 	for i, f := range route.Filters {
 		definition, _ := c.in.Filters.Lookup(f.Name)
 		for _, ref := range definition.References(f.Settings) {

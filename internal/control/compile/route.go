@@ -33,6 +33,7 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 		checkRetry(spec, r.Below("retry"))
 		checkDeadline(spec, r.Below("deadline"))
 		checkHedge(spec, r.Below("hedge"))
+		checkCanary(spec, r.Below("canary"))
 		needed(r, "timeout", spec.Timeout)
 	}
 	if spec.Rewrite != nil {

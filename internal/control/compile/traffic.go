@@ -66,6 +66,7 @@ func partsOf(spec *config.Route) []part {
 		{"connect", spec.Connect != nil, tunnels},
 		{"deadline", spec.Deadline != nil, requests},
 		{"hedge", spec.Hedge != nil, requests},
+		{"canary", spec.Canary != nil, requests},
 		{"filters", len(spec.Filters) > 0, requests | tunnels},
 		{"rewrite", spec.Rewrite != nil, requests},
 		{"redirect", spec.Redirect != nil, requests},

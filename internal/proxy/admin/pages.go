@@ -21,6 +21,8 @@ var pages = []page{
 	{"GET /routes", "/routes?format=text", "routes in the order of precedence"},
 	{"GET /clusters", "/clusters?format=text", "health and load of each endpoint"},
 	{"GET /connections", "/connections?format=text", "open client connections"},
+	{"GET /canaries", "/canaries", "what the canaries of routes are at, and what decides about them"},
+	{"POST /canaries/{route}/{command}", "", "pause, resume, promote or rollback (Content-Type: application/json)"},
 	{"GET /filters/{name}", "", "what a filter has to show, by route: /filters/cache"},
 	{"POST /filters/{name}/{verb}", "", "what a filter does for operators, on all its routes or ?route= (Content-Type: application/json)"},
 	{"GET /explain", "/explain?method=GET&url=http://localhost/&format=text", "the way of a request: ?method=&url=&header=Name:%20value&client="},
@@ -55,6 +57,12 @@ func (s *Server) Handler() http.Handler {
 	}
 	if v.Connections != nil {
 		mux.HandleFunc("GET /connections", s.connections)
+	}
+	if v.Canaries != nil {
+		mux.HandleFunc("GET /canaries", func(w http.ResponseWriter, r *http.Request) { s.show(w, r, v.Canaries(), nil) })
+	}
+	if v.CommandCanary != nil {
+		mux.HandleFunc("POST /canaries/{route}/{command}", s.commandCanary)
 	}
 	if v.Filter != nil {
 		mux.HandleFunc("GET /filters/{name}", s.filter)
@@ -122,6 +130,15 @@ func (s *Server) connections(w http.ResponseWriter, r *http.Request) {
 	list := s.cfg.Views.Connections(limit)
 	list.Shown = list.Shown[:min(len(list.Shown), limit)]
 	s.show(w, r, list, func(out *strings.Builder) { printConnections(out, &list) })
+}
+
+func (s *Server) commandCanary(w http.ResponseWriter, r *http.Request) {
+	state, err := s.cfg.Views.CommandCanary(r.Context(), r.PathValue("route"), r.PathValue("command"))
+	if err != nil {
+		fail(w, r, http.StatusUnprocessableEntity, s.policy().Text(err.Error()))
+		return
+	}
+	s.show(w, r, state, nil)
 }
 
 func (s *Server) filter(w http.ResponseWriter, r *http.Request) {

@@ -112,7 +112,7 @@ func TestExplain(t *testing.T) {
 	}
 	expect(t, call(s, "GET", "/explain"), 400, "url is missing")
 	expect(t, call(s, "GET", "/explain?url=http://a/&header=nonsense"), 400, "not of the form")
-	expect(t, call(s, "GET", "/explain?method=BAD&url=http://a/?token="+canary), 400, "BAD", "[redacted]")
+	expect(t, call(s, "GET", "/explain?method=BAD&url=http://a/?token="+planted), 400, "BAD", "[redacted]")
 }
 
 func TestReload(t *testing.T) {
@@ -146,13 +146,13 @@ func TestMissingViews(t *testing.T) {
 func TestCanary(t *testing.T) {
 	s := newServer(&fake{})
 	for _, format := range []string{"json", "text"} {
-		for _, page := range []string{"/snapshot?", "/routes?", "/clusters?", "/connections?", "/explain?url=http://a/%3Ftoken=" + canary + "&header=Authorization:" + canary + "&header=x-api-key:" + canary + "&"} {
+		for _, page := range []string{"/snapshot?", "/routes?", "/clusters?", "/connections?", "/explain?url=http://a/%3Ftoken=" + planted + "&header=Authorization:" + planted + "&header=x-api-key:" + planted + "&"} {
 			body := call(s, "GET", page+"format="+format).Body.String()
-			if strings.Contains(body, canary) {
+			if strings.Contains(body, planted) {
 				t.Errorf("%s in %s shows a secret: %s", page, format, body)
 			}
 			if page != "/connections?" && !strings.Contains(body, redactMark) {
-				t.Errorf("%s in %s: the canary was not planted: %s", page, format, body)
+				t.Errorf("%s in %s: nothing was planted: %s", page, format, body)
 			}
 		}
 	}

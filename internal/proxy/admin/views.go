@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/canary"
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/redact"
 )
@@ -29,6 +30,10 @@ type Views struct {
 	Routes      func() []Route
 	Clusters    func() []Cluster
 	Connections func(max int) Connections
+	// Canaries are what the canaries are at, by route; CommandCanary carries out
+	// pause, resume, promote or rollback.
+	Canaries      func() map[string]canary.State
+	CommandCanary func(ctx context.Context, route, command string) (canary.State, error)
 	// Filter is what the filter of that name shows, by route; nil: nothing.
 	Filter func(name string) any
 	// Operate does what an operator asks of a filter, on the route of that name

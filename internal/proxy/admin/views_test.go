@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/canary"
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/redact"
 )
 
-const canary = "CANARY-51c0"
+const planted = "CANARY-51c0"
 
 // fake is a proxy that has a secret in every place where one can be.
 type fake struct {
@@ -38,14 +39,14 @@ func (f *fake) views() Views {
 		Snapshot: func() any {
 			return map[string]any{
 				"number":  7,
-				"routes":  []any{map[string]any{"match": config.Match{Headers: []config.ValueMatch{{Name: "x-api-key", Exact: pointer(canary)}}, Cookies: []config.ValueMatch{{Name: "session", Exact: pointer(canary)}}}}},
-				"filters": map[string]any{"headers": map[string]any{"set": map[string]string{"Authorization": "Bearer " + canary}}},
-				"health":  "/health?token=" + canary,
+				"routes":  []any{map[string]any{"match": config.Match{Headers: []config.ValueMatch{{Name: "x-api-key", Exact: pointer(planted)}}, Cookies: []config.ValueMatch{{Name: "session", Exact: pointer(planted)}}}}},
+				"filters": map[string]any{"headers": map[string]any{"set": map[string]string{"Authorization": "Bearer " + planted}}},
+				"health":  "/health?token=" + planted,
 			}
 		},
 		Routes: func() []Route {
 			return []Route{{
-				Name: "payments", Listeners: []string{"public"}, Match: "pay.example.com /v1/*?token=" + canary, Action: "payments-v1 (95), payments-v2 (5)",
+				Name: "payments", Listeners: []string{"public"}, Match: "pay.example.com /v1/*?token=" + planted, Action: "payments-v1 (95), payments-v2 (5)",
 				Filters: []string{"headers"}, Priority: 3, Timeout: Duration(15 * time.Second), Pos: "weir.yaml:8:3", Held: "line\nbreak \x1b[31m",
 			}}
 		},
@@ -54,7 +55,7 @@ func (f *fake) views() Views {
 				Name: "payments-v1", Balance: "least_request", Requests: 3, MaxRequests: 1024, Connections: 9, RetryBudget: "12 of 20 left",
 				Endpoints: []Endpoint{EndpointOf(endpoint.Status{
 					Network: "tcp", Address: "10.0.0.1:8080", Host: "payments.internal", Weight: 1, Health: endpoint.Ejected, Since: now, Until: now.Add(30 * time.Second),
-					Reason: "5 failures in a row; last: get http://10.0.0.1/?token=" + canary, InFlight: 2, Requests: 40, Failures: 6, Consecutive: 5, Ejections: 1, Open: 4, Idle: 2,
+					Reason: "5 failures in a row; last: get http://10.0.0.1/?token=" + planted, InFlight: 2, Requests: 40, Failures: 6, Consecutive: 5, Ejections: 1, Open: 4, Idle: 2,
 				}, 55*time.Second)},
 			}, {Name: "empty", Balance: "random", Held: "cluster empty has no endpoints"}}
 		},
@@ -63,6 +64,15 @@ func (f *fake) views() Views {
 				{ID: 17, Listener: "public", Protocol: "http1", Remote: "203.0.113.9:5000", Phase: "idle", Age: Duration(90*time.Second + time.Nanosecond), Requests: 4, BytesIn: 10, BytesOut: 2000, TLS: "1.3", ServerName: "pay.example.com", Identity: "CN=shop"},
 				{ID: 18, Listener: "public", Phase: "head"},
 			}}
+		},
+		Canaries: func() map[string]canary.State {
+			return map[string]canary.State{"payments": {Phase: "running", Share: 0.05}}
+		},
+		CommandCanary: func(_ context.Context, route, command string) (canary.State, error) {
+			if command != "pause" {
+				return canary.State{}, fmt.Errorf("%q is none of pause", command)
+			}
+			return canary.State{Phase: "paused"}, nil
 		},
 		Filter: func(name string) any {
 			if name != "cache" {
@@ -83,7 +93,7 @@ func (f *fake) views() Views {
 			}
 			return Explanation{
 				Data: map[string]any{"url": q.URL, "header": q.Header, "route": "payments"},
-				Text: "route payments\n  X-Api-Key: " + canary + "\n  " + q.URL + "\n",
+				Text: "route payments\n  X-Api-Key: " + planted + "\n  " + q.URL + "\n",
 			}, nil
 		},
 		Reload: func(context.Context) (ReloadResult, error) {

@@ -67,7 +67,7 @@ func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
 			return &stream.Response{Body: stream.NoBody}, nil
 		})
 	}
-	last, err := action(r, clusters, target)
+	last, err := action(r, clusters, target, candidate{})
 	if err != nil {
 		return out, err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/canary"
 	"github.com/weirproxy/weir/internal/proxy/chain"
 	"github.com/weirproxy/weir/internal/proxy/egress"
 	"github.com/weirproxy/weir/internal/proxy/route"
@@ -19,8 +20,9 @@ import (
 type service struct {
 	entry   route.Entry
 	uses    []*upstream
-	forward *forward // nil: it does not connect to where clients say
-	tenancy *tenancy // of its filters
+	forward *forward           // nil: it does not connect to where clients say
+	tenancy *tenancy           // of its filters
+	canary  *canary.Controller // nil: it has none
 }
 
 // forward is the action of a route with connect.target.
@@ -50,8 +52,14 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 		svc.forward = newForward(&r.Spec)
 		target = svc.forward.forward
 	}
-	last, err := action(r, clusters, target)
+	var candidate candidate
+	if r.Spec.Canary != nil {
+		svc.canary = e.controller(svc.tenancy, &r.Spec)
+		candidate.service, candidate.comparison = uses[len(r.Spec.To)].forRoute(r, nil), svc.canary
+	}
+	last, err := action(r, clusters, target, candidate)
 	if err != nil {
+		svc.tenancy.end()
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
 	}
 	folded, err := e.fold(r, svc.tenancy, last)
@@ -98,10 +106,16 @@ func sameUpstreams(a, b []*upstream) bool {
 	return true
 }
 
+// candidate is the canary of a route; zero: there is none.
+type candidate struct {
+	service    stream.Service
+	comparison route.Comparison
+}
+
 // action is what the last filter of a route calls. clusters are those of the
 // sides, in the order of the document; target is what connects to where a
 // client says.
-func action(r *snapshot.Route, clusters []stream.Service, target stream.Service) (stream.Service, error) {
+func action(r *snapshot.Route, clusters []stream.Service, target stream.Service, canary candidate) (stream.Service, error) {
 	switch {
 	case target != nil:
 		return target, nil
@@ -111,6 +125,9 @@ func action(r *snapshot.Route, clusters []stream.Service, target stream.Service)
 		return route.NewRespond(*r.Spec.Respond), nil
 	}
 	to, err := split(r, clusters)
+	if err == nil && canary.service != nil {
+		to, err = route.NewCanary(to, canary.service, canary.comparison, r.Spec.Split.Key, r.Spec.Name)
+	}
 	if err != nil || r.Spec.Rewrite == nil {
 		return to, err
 	}

@@ -57,8 +57,8 @@ type serverConn struct {
 	// leaving: the client said so itself, or the connection was a tunnel.
 	leaving bool
 	turned  *stream.Response // it made a tunnel of the connection; nil until then
-	preface bool   // it is a connection of HTTP/2
-	ahead   []byte // what was read of that one, once it can be handed over
+	preface bool             // it is a connection of HTTP/2
+	ahead   []byte           // what was read of that one, once it can be handed over
 
 	// What writeRaw has under way.
 	outgoing   []byte
