@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/filters/bandwidthlimit"
+	"github.com/weirproxy/weir/filters/cache"
 	"github.com/weirproxy/weir/filters/compress"
 	"github.com/weirproxy/weir/filters/concurrencylimit"
 	"github.com/weirproxy/weir/filters/fault"
@@ -19,6 +20,7 @@ import (
 func Definitions() []filter.Definition {
 	return []filter.Definition{
 		bandwidthlimit.Definition(),
+		cache.Definition(),
 		compress.Definition(),
 		concurrencylimit.Definition(),
 		fault.Definition(),
