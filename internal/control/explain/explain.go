@@ -8,6 +8,7 @@ package explain
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/requestkey"
@@ -219,10 +220,8 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 	e.Route.Retry = retryOf(&spec.Retry, req.Method)
 	e.describeSplit(spec, outcome.Cluster, req)
 	for _, k := range s.Clusters {
-		for _, target := range spec.To {
-			if target.Cluster == k.Spec.Name {
-				e.Clusters = append(e.Clusters, clusterOf(k))
-			}
+		if slices.ContainsFunc(spec.To, func(t config.Target) bool { return t.Cluster == k.Spec.Name }) {
+			e.Clusters = append(e.Clusters, clusterOf(k))
 		}
 	}
 	return nil
@@ -247,10 +246,10 @@ func (e *Explanation) describeSplit(spec *config.Route, chosen string, req *stre
 		sum += target.Weight
 	}
 	for _, target := range spec.To {
-		e.Route.Sides = append(e.Route.Sides, Side{Cluster: target.Cluster, Weight: target.Weight, Percent: 100 * float64(target.Weight) / float64(sum)})
+		e.Route.Sides = append(e.Route.Sides, Side{Cluster: target.Side(), Weight: target.Weight, Percent: 100 * float64(target.Weight) / float64(sum)})
 	}
 	if len(spec.To) == 1 {
-		e.Route.Cluster = spec.To[0].Cluster
+		e.Route.Cluster = spec.To[0].Side()
 		return
 	}
 	e.Route.SplitKey = spec.Split.Key
@@ -269,8 +268,22 @@ func clusterOf(k *snapshot.Cluster) Cluster {
 	if k.Spec.DNS != nil {
 		c.SRV = k.Spec.DNS.SRV
 	}
+	switch c.Balance {
+	case "hash", "maglev", "rendezvous":
+		c.HashKey = k.Spec.HashKey
+	}
+	if z := k.Spec.Zone; z != nil {
+		c.Zone = z.Local
+	}
+	if s := k.Spec.Sticky; s != nil {
+		if c.Sticky = "cookie"; s.Cookie == nil {
+			c.Sticky = s.Header
+		}
+	}
 	for _, endpoint := range k.Spec.Endpoints {
-		c.Endpoints = append(c.Endpoints, Endpoint{Address: endpoint.Address, Weight: endpoint.Weight})
+		c.Endpoints = append(c.Endpoints, Endpoint{
+			Address: endpoint.Address, Weight: endpoint.Weight, Priority: endpoint.Priority, Zone: endpoint.Zone, Labels: endpoint.Labels,
+		})
 	}
 	return c
 }

@@ -118,7 +118,7 @@ type Retry struct {
 
 // Side is a side of a split.
 type Side struct {
-	Cluster string  `json:"cluster"`
+	Cluster string  `json:"cluster"` // with the labels of its endpoints, if it has some: shop{version=v2}
 	Weight  int     `json:"weight"`
 	Percent float64 `json:"percent"`
 }
@@ -127,6 +127,9 @@ type Side struct {
 type Cluster struct {
 	Name           string          `json:"name"`
 	Balance        string          `json:"balance"`
+	HashKey        string          `json:"hash_key,omitempty"` // that balance goes by
+	Zone           string          `json:"zone,omitempty"`     // that traffic stays in
+	Sticky         string          `json:"sticky,omitempty"`   // cookie, or the name of a header
 	ConnectTimeout config.Duration `json:"connect_timeout"`
 	TLS            bool            `json:"tls"`
 	Protocol       string          `json:"protocol"`
@@ -137,6 +140,9 @@ type Cluster struct {
 
 // Endpoint is one address as written.
 type Endpoint struct {
-	Address string `json:"address"`
-	Weight  int    `json:"weight"`
+	Address  string            `json:"address"`
+	Weight   int               `json:"weight"`
+	Priority int               `json:"priority,omitempty"`
+	Zone     string            `json:"zone,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
 }

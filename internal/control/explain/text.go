@@ -2,6 +2,8 @@ package explain
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -141,13 +143,40 @@ func (r *Retry) text(t *text) {
 func (c *Cluster) text(t *text) {
 	var endpoints []string
 	for _, e := range c.Endpoints {
-		endpoints = append(endpoints, e.Address+word(e.Weight != 1, fmt.Sprintf(" (weight %d)", e.Weight)))
+		endpoints = append(endpoints, e.text())
 	}
 	if c.SRV != "" {
 		endpoints = append(endpoints, "those of SRV "+c.SRV)
 	}
-	t.line("cluster", "%s: %s, connect within %s%s%s%s", c.Name, c.Balance, c.ConnectTimeout, word(c.TLS, ", TLS"),
+	t.line("cluster", "%s: %s, connect within %s%s%s%s", c.Name, c.balancing(), c.ConnectTimeout, word(c.TLS, ", TLS"),
 		word(c.Protocol != "" && c.Protocol != "auto", ", "+c.Protocol),
 		word(c.ProxyProtocol != "" && c.ProxyProtocol != "off", ", PROXY protocol "+c.ProxyProtocol))
 	t.line("", "%s", strings.Join(endpoints, ", "))
+}
+
+// balancing is how an endpoint is chosen.
+func (c *Cluster) balancing() string {
+	how := c.Balance + word(c.HashKey != "", " by "+c.HashKey)
+	how += word(c.Zone != "", ", in zone "+c.Zone+" while it has its share")
+	if c.Sticky == "cookie" {
+		return how + ", sessions by a cookie"
+	}
+	return how + word(c.Sticky != "", ", sessions by the header "+c.Sticky)
+}
+
+func (e *Endpoint) text() string {
+	var words []string
+	if e.Weight != 1 {
+		words = append(words, fmt.Sprintf("weight %d", e.Weight))
+	}
+	if e.Priority != 0 {
+		words = append(words, fmt.Sprintf("priority %d", e.Priority))
+	}
+	if e.Zone != "" {
+		words = append(words, "zone "+e.Zone)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Labels)) {
+		words = append(words, name+"="+e.Labels[name])
+	}
+	return e.Address + word(len(words) > 0, " ("+strings.Join(words, ", ")+")")
 }

@@ -56,7 +56,7 @@ func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
 	clusters := make([]stream.Service, len(r.Spec.To))
 	for i, to := range r.Spec.To {
 		clusters[i] = stream.ServiceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
-			out.Target, out.Cluster = req.Target, to.Cluster
+			out.Target, out.Cluster = req.Target, to.Side()
 			return &stream.Response{Body: stream.NoBody}, nil
 		})
 	}
