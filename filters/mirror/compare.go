@@ -21,7 +21,7 @@ type comparer struct {
 	ignore   jsonpointer.Set
 	maxBody  int
 	sample   float64
-	patience time.Duration // how long the shadow's answer is kept for the primary's
+	patience time.Duration // how long the shadow's response is kept for the primary's
 	budget   *budget
 	spawn    func(func())
 	report   *report
@@ -85,7 +85,7 @@ func (c *comparer) uncomparable(why missing) {
 	c.report.uncomparable[why].Add(1)
 }
 
-// judge compares the answers of a pair that is over.
+// judge compares the responses of a pair that is over.
 func (c *comparer) judge(p *pair) {
 	defer p.free()
 	found, why := c.differences(p.primary, p.shadow)
@@ -122,9 +122,9 @@ func (c *comparer) count(found []difference) {
 	c.bodyDiffers.Add(body)
 }
 
-// differences are where two answers differ. why says that nothing differs as
+// differences are where two responses differ. why says that nothing differs as
 // far as can be seen, and that not everything can be seen.
-func (c *comparer) differences(primary, shadow *answer) (found []difference, why missing) {
+func (c *comparer) differences(primary, shadow *facts) (found []difference, why missing) {
 	if c.status && primary.status != shadow.status { // the rest would differ for the same reason
 		return []difference{{Part: partStatus, Kind: string(jsondiff.Value), Primary: strconv.Itoa(primary.status), Shadow: strconv.Itoa(shadow.status)}}, nothing
 	}
@@ -148,7 +148,7 @@ func (c *comparer) differences(primary, shadow *answer) (found []difference, why
 	return append(found, body...), why
 }
 
-func (c *comparer) bodies(primary, shadow *answer) (found []difference, why missing) {
+func (c *comparer) bodies(primary, shadow *facts) (found []difference, why missing) {
 	a, b := primary.bodyMissing, shadow.bodyMissing
 	switch {
 	case a == nothing && b == notJSON, a == notJSON && b == nothing:

@@ -126,7 +126,7 @@ func (c *shadowed) giveUp(content stock, why reason) {
 	content.free()
 	c.service.counts.uncopied[why].Add(1)
 	if c.pair != nil {
-		c.pair.settle(&c.pair.shadow, answer{missing: notCopied})
+		c.pair.settle(&c.pair.shadow, facts{missing: notCopied})
 	}
 }
 
@@ -145,7 +145,7 @@ func (c *shadowed) run() {
 	}
 	ctx, cancel := context.WithTimeout(s.env.Context, s.timeout)
 	defer cancel()
-	got := answer{missing: shadowFailed}
+	got := facts{missing: shadowFailed}
 	defer func() { // also when something panics
 		if c.pair != nil {
 			c.pair.settle(&c.pair.shadow, got)
@@ -176,12 +176,12 @@ var drains = sync.Pool{New: func() any { return new([16 << 10]byte) }}
 
 // drain reads the response of the shadow to its end, as a client would, and
 // keeps what is compared.
-func (c *shadowed) drain(resp *stream.Response) (answer, error) {
+func (c *shadowed) drain(resp *stream.Response) (facts, error) {
 	defer resp.Body.Close()
-	var got answer
+	var got facts
 	keeps := false
 	if c.pair != nil {
-		got, keeps = c.pair.answerOf(resp)
+		got, keeps = c.pair.factsOf(resp)
 	}
 	if _, tunnel := resp.Body.(stream.Duplex); tunnel { // nobody asked for one
 		return got, nil
@@ -203,7 +203,7 @@ func (c *shadowed) drain(resp *stream.Response) (answer, error) {
 			got.body, content = content, stock{}
 			return got, nil
 		case err != nil:
-			return answer{missing: shadowFailed}, err
+			return facts{missing: shadowFailed}, err
 		}
 	}
 }

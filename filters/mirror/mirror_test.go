@@ -99,7 +99,7 @@ func TestCopies(t *testing.T) {
 		{"host", "host: 'shadow.test:99'", "GET", "http://h/", nil, "", "shadow.test:99/", "", ""},
 		{"query", "redact: {query: [token]}", "GET", "http://h/?a=1&t%6Fken=S&b=2", nil, "", "h/?a=1&t%6Fken=[redacted]&b=2", "", ""},
 		{"body", "methods: [POST]", "POST", "http://h/", []string{asJSON}, `{"a":1}`, "h/", asJSON, `{"a":1}`},
-		{"redacted", "methods: [POST]\nredact: {json: [/card/number]}", "POST", "http://h/", []string{asJSON, "Content-Digest: x"}, `{"card":{"number":"S","x":1}}`, "h/",
+		{"redacted", "methods: [POST]\nheaders: {allow: ['*']}\nredact: {json: [/card/number]}", "POST", "http://h/", []string{asJSON, "Content-Digest: x", "digest: x"}, `{"card":{"number":"S","x":1}}`, "h/",
 			asJSON, `{"card":{"number":"[redacted]","x":1}}`},
 		{"a redacted form", "methods: [POST]\nredact: {form: [card]}", "POST", "http://h/", []string{"Content-Type: application/x-www-form-urlencoded; charset=utf-8"}, "a=1&card=S", "h/",
 			"Content-Type: application/x-www-form-urlencoded; charset=utf-8", "a=1&card=[redacted]"},
@@ -265,14 +265,15 @@ func TestSlowShadow(t *testing.T) {
 // TestShadowFails: nothing of it reaches the client.
 func TestShadowFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStreet(t, "compare: {}")
+		s := newStreet(t, "compare: {json: {}}")
+		s.primary.Answer = filtertest.Answer(200, "{}", asJSON).Answer
 		s.shadow.Answer = func(*stream.Request) (*stream.Response, error) {
 			return nil, &stream.Fault{Kind: stream.ConnectRefused}
 		}
 		s.ask(t, filtertest.Request("GET", "http://h/"))
 		synctest.Wait()
 		s.shadow.Answer = func(*stream.Request) (*stream.Response, error) {
-			resp := filtertest.Response(200, "")
+			resp := filtertest.Response(200, "", asJSON)
 			resp.Body, resp.Length = &broken{content: "ab"}, 5
 			return resp, nil
 		}
@@ -338,7 +339,8 @@ func TestPrimaryPanics(t *testing.T) {
 // TestFaultPasses: the fault of the primary is what the client gets.
 func TestFaultPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStreet(t, "compare: {}")
+		s := newStreet(t, "compare: {json: {}}")
+		s.shadow.Answer = filtertest.Answer(200, "{}", asJSON).Answer
 		fault := &stream.Fault{Kind: stream.NoEndpoint}
 		s.primary.Answer = func(*stream.Request) (*stream.Response, error) { return nil, fault }
 		if resp, err := s.mirror.Serve(t.Context(), filtertest.Request("GET", "http://h/")); resp != nil || !errors.Is(err, fault) {
@@ -348,6 +350,7 @@ func TestFaultPasses(t *testing.T) {
 		if s.copies("answered") != 1 || s.compared("uncomparable") != 1 {
 			t.Errorf("%d answered, %d uncomparable", s.copies("answered"), s.compared("uncomparable"))
 		}
+		s.empty(t)
 	})
 }
 

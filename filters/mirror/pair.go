@@ -8,22 +8,22 @@ import (
 	"github.com/weirproxy/weir/stream"
 )
 
-// pair is the two answers to one request. Whichever is complete last has them
+// pair is the two responses to one request. Whichever is complete last has them
 // compared, never on the goroutine of the client.
 type pair struct {
 	comparer         *comparer
 	method, path, id string
 
 	mu              sync.Mutex
-	primary, shadow *answer     // nil: not complete
+	primary, shadow *facts      // nil: not complete
 	tee             *tee        // of the body of the primary's
 	timer           *time.Timer // for the primary's; nil while the shadow's is not complete
 	over            bool
 }
 
-// answer is what is compared of a response. The one who gets it last frees its
+// facts are what is compared of a response. The one who gets it last frees its
 // body.
-type answer struct {
+type facts struct {
 	missing     missing // why there is nothing to compare, or nothing
 	status      int
 	headers     []string // values of the chosen fields
@@ -89,11 +89,11 @@ func (c *comparer) pair(req *stream.Request) *pair {
 	return &pair{comparer: c, method: req.Method, path: strings.Clone(path), id: strings.Clone(req.ID)}
 }
 
-// answerOf is what is compared of resp before its body is read, and whether the
+// factsOf are what is compared of resp before its body is read, and whether the
 // body is wanted.
-func (p *pair) answerOf(resp *stream.Response) (a answer, wanted bool) {
+func (p *pair) factsOf(resp *stream.Response) (a facts, wanted bool) {
 	c := p.comparer
-	a = answer{status: resp.Status, headers: make([]string, len(c.headers)), has: make([]bool, len(c.headers))}
+	a = facts{status: resp.Status, headers: make([]string, len(c.headers)), has: make([]bool, len(c.headers))}
 	for i, name := range c.headers {
 		values := resp.Header.Values(nil, name)
 		a.headers[i], a.has[i] = strings.Clone(strings.Join(values, ", ")), len(values) > 0
@@ -120,10 +120,10 @@ func (p *pair) answerOf(resp *stream.Response) (a answer, wanted bool) {
 // is compared of its body is kept while it passes.
 func (p *pair) watch(resp *stream.Response) {
 	if resp == nil {
-		p.settle(&p.primary, answer{missing: primaryFailed})
+		p.settle(&p.primary, facts{missing: primaryFailed})
 		return
 	}
-	a, wanted := p.answerOf(resp)
+	a, wanted := p.factsOf(resp)
 	if !wanted {
 		p.settle(&p.primary, a)
 		return
@@ -148,8 +148,8 @@ func (p *pair) watch(resp *stream.Response) {
 	}
 }
 
-// settle notes an answer, once for each side.
-func (p *pair) settle(side **answer, a answer) {
+// settle notes the facts of a response, once for each side.
+func (p *pair) settle(side **facts, a facts) {
 	p.mu.Lock()
 	if p.over || *side != nil {
 		p.mu.Unlock()
@@ -209,7 +209,7 @@ func (p *pair) conclude(why missing) {
 
 // free gives up the bodies of a pair that is over.
 func (p *pair) free() {
-	for _, a := range []*answer{p.primary, p.shadow} {
+	for _, a := range []*facts{p.primary, p.shadow} {
 		if a != nil {
 			a.body.free()
 		}
