@@ -261,40 +261,4 @@ type Pool struct {
 	Learn bool `yaml:"learn" json:"learn"`
 }
 
-// HealthCheck asks the endpoints whether they are fit.
-type HealthCheck struct {
-	// Type is http, tcp or grpc (grpc.health.v1).
-	Type string `yaml:"type" json:"type" enum:"http,tcp,grpc"`
-	// Service is the one that type grpc asks about; empty: the server as a whole.
-	Service string `yaml:"service" json:"service,omitempty"`
-	// Path is asked with GET.
-	Path string `yaml:"path" json:"path"`
-	// Host is the Host header; empty: the endpoint.
-	Host string `yaml:"host" json:"host,omitempty"`
-	// Status are the codes or classes that mean fit.
-	Status []string `yaml:"status" json:"status"`
-	// Interval is the time between checks, up to a tenth more or less.
-	Interval Duration `yaml:"interval" json:"interval"`
-	// Timeout is the longest time for one check.
-	Timeout Duration `yaml:"timeout" json:"timeout"`
-	// Healthy is how many good checks in a row bring an endpoint back.
-	Healthy int `yaml:"healthy" json:"healthy" min:"1"`
-	// Unhealthy is how many bad checks in a row take an endpoint out.
-	Unhealthy int `yaml:"unhealthy" json:"unhealthy" min:"1"`
-}
-
-// Ejection takes out endpoints that fail real requests.
-type Ejection struct {
-	// Consecutive is the number of failures in a row (connection errors,
-	// timeouts and 502, 503, 504); 0: never eject.
-	Consecutive int `yaml:"consecutive" json:"consecutive"`
-	// Base is how long the first ejection lasts; the nth lasts n times as long.
-	Base Duration `yaml:"base" json:"base"`
-	// Max bounds how long an ejection lasts.
-	Max Duration `yaml:"max" json:"max"`
-	// MaxShare is the largest share of endpoints out at once, 0 to 1; one is
-	// always allowed when there is more than one endpoint.
-	MaxShare float64 `yaml:"max_share" json:"max_share" max:"1"`
-}
-
 func (e *Endpoint) fromText(address string) { e.Address = address }

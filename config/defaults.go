@@ -235,7 +235,8 @@ func (b *RetryBudget) SetDefaults() { b.Ratio, b.MinPerSecond = 0.2, 10 }
 // many servers wait.
 func (p *Pool) SetDefaults() { p.MaxIdle, p.Idle, p.MaxAge, p.Learn = 1024, 60*second, hour, true }
 
-// SetDefaults: an endpoint that fails is out after 30 s at most.
+// SetDefaults: an endpoint that fails is out after 30 s at most. The other
+// intervals are off: whoever wants to be asked more often, or less, says so.
 func (h *HealthCheck) SetDefaults() {
 	h.Type, h.Path, h.Status = "http", "/", []string{"2xx"}
 	h.Interval, h.Timeout = 10*second, 2*second

@@ -175,6 +175,8 @@ type Cluster struct {
 	// Endpoints as written, parsed. Names are resolved while running.
 	Endpoints []Endpoint
 	TLS       *ClusterTLS
+	// HealthPassword is what health checks log in with; empty: they do not.
+	HealthPassword Material
 }
 
 // Endpoint is one address as written.

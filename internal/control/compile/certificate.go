@@ -208,7 +208,7 @@ func (c *compiler) secretFile(name string, origin *config.Origin, r *config.Repo
 		return nil, false
 	}
 	if strings.TrimSpace(string(content)) == "" {
-		r.Errorf(path, "write the PEM text there", "%s %s is empty", what, name)
+		r.Errorf(path, "write its content there", "%s %s is empty", what, name)
 		return nil, false
 	}
 	return content, true

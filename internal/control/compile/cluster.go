@@ -6,8 +6,6 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/snapshot"
-	"github.com/weirproxy/weir/internal/statusset"
-	"github.com/weirproxy/weir/stream"
 )
 
 func (c *compiler) cluster(spec *config.Cluster, r *config.Report) *snapshot.Cluster {
@@ -23,8 +21,7 @@ func (c *compiler) cluster(spec *config.Cluster, r *config.Report) *snapshot.Clu
 	checkClusterProtocol(spec, r)
 	checkBalancing(spec, r)
 	if spec.Health != nil {
-		checkHealth(spec.Health, r.Below("health"))
-		checkHealthProtocol(spec, r.Below("health"))
+		compiled.HealthPassword = c.health(spec, r.Below("health"))
 	}
 	checkEjection(&spec.Ejection, r.Below("ejection"))
 	checkGates(spec, r)
@@ -94,37 +91,6 @@ func checkDNS(spec *config.Cluster, r *config.Report) {
 	needed(r, "resolver.max_ttl", spec.Resolver.MaxTTL)
 	if spec.Resolver.MinTTL > spec.Resolver.MaxTTL {
 		r.Errorf("resolver.min_ttl", "make it shorter than max_ttl", "min_ttl (%s) is longer than max_ttl (%s)", spec.Resolver.MinTTL, spec.Resolver.MaxTTL)
-	}
-}
-
-func checkHealth(h *config.HealthCheck, r *config.Report) {
-	needed(r, "interval", h.Interval)
-	needed(r, "timeout", h.Timeout)
-	if h.Timeout > h.Interval {
-		r.Warnf("timeout", "make it shorter than interval", "timeout (%s) is longer than interval (%s)", h.Timeout, h.Interval)
-	}
-	for i, status := range h.Status {
-		if !statusset.Valid(status) {
-			r.Errorf(index("status", i), "write a code or a class: 200, 2xx", "%q is no status", status)
-		}
-	}
-	if h.Type == "tcp" {
-		return
-	}
-	path, _, _ := strings.Cut(h.Path, "?")
-	if _, err := stream.CanonicalPath(path); err != nil || strings.ContainsAny(h.Path, "# \r\n\t") {
-		r.Errorf("path", "write a path such as /health", "path %q cannot be asked for", h.Path)
-	}
-	replacementHost(h.Host, "host", r)
-}
-
-func checkEjection(e *config.Ejection, r *config.Report) {
-	if e.Consecutive == 0 {
-		return
-	}
-	needed(r, "base", e.Base)
-	if e.Base > e.Max {
-		r.Errorf("base", "make it shorter than max", "base (%s) is longer than max (%s)", e.Base, e.Max)
 	}
 }
 

@@ -72,23 +72,6 @@ func checkClusterHTTP2(spec *config.Cluster, r *config.Report) {
 	}
 }
 
-// checkHealthProtocol: a check asks in a way that the endpoints understand.
-func checkHealthProtocol(spec *config.Cluster, r *config.Report) {
-	h := spec.Health
-	switch {
-	case h.Type == "http" && spec.Protocol == "framed":
-		r.Errorf("type", "write type: tcp", "endpoints that speak frames cannot be asked over HTTP")
-	case h.Type == "grpc" && (spec.Protocol == "h3" || !mayMultiplex(spec)):
-		r.Errorf("type", "write protocol: h2c on the cluster (with tls: h2), or another type",
-			"health type grpc needs HTTP/2, and cluster %q speaks %s", spec.Name, spokenBy(spec))
-	case h.Type == "tcp" && spec.Protocol == "h3":
-		r.Errorf("type", "write type: http", "nothing listens on TCP where HTTP/3 is spoken")
-	}
-	if h.Service != "" && h.Type != "grpc" {
-		r.Warnf("service", "write type: grpc, or remove it", "service has no effect with type %s", h.Type)
-	}
-}
-
 // spokenBy says in words what is spoken to the endpoints.
 func spokenBy(spec *config.Cluster) string {
 	switch {

@@ -34,20 +34,26 @@ func (u *upstream) connect(ctx context.Context, ep *endpoint.Endpoint, deadline 
 	limit := u.connectBy(deadline)
 	ctx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
+	nc, err := u.connectPlain(ctx, ep, limit, client)
+	if err != nil || u.tls == nil {
+		return nc, "", err
+	}
+	return u.tls.Handshake(ctx, nc, ep.Host, protos...)
+}
+
+// connectPlain is connect without TLS; ctx ends at limit at the latest.
+func (u *upstream) connectPlain(ctx context.Context, ep *endpoint.Endpoint, limit time.Time, client *stream.Conn) (net.Conn, error) {
 	nc, err := u.engine.dialer.DialContext(ctx, ep.Network, ep.Address)
 	if err != nil {
-		return nil, "", connectFault(ctx, err)
+		return nil, connectFault(ctx, err)
 	}
 	if version := u.spec.Spec.ProxyProtocol; version != "off" {
 		if err := introduce(nc, version, limit, client); err != nil {
 			_ = nc.Close()
-			return nil, "", connectFault(ctx, err)
+			return nil, connectFault(ctx, err)
 		}
 	}
-	if u.tls == nil {
-		return nc, "", nil
-	}
-	return u.tls.Handshake(ctx, nc, ep.Host, protos...)
+	return nc, nil
 }
 
 // introduce sends the PROXY protocol header for client.

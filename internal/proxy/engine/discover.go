@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
-	"github.com/weirproxy/weir/internal/proxy/health"
 	"github.com/weirproxy/weir/internal/proxy/resolve"
 	"github.com/weirproxy/weir/internal/snapshot"
 )
@@ -161,50 +159,6 @@ func (e *Engine) settle(g *generation) {
 			return
 		}
 	}
-}
-
-// checkHealth starts the active checks of the cluster, if it has any.
-func (u *upstream) checkHealth() error {
-	spec := u.spec.Spec.Health
-	if spec == nil {
-		return nil
-	}
-	var protos []string
-	if spec.Type == "http" {
-		protos = []string{protoHTTP1}
-	}
-	cfg := health.Config{
-		Spec: *spec,
-		Dial: func(ctx context.Context, ep *endpoint.Endpoint) (net.Conn, error) {
-			nc, _, err := u.connect(ctx, ep, time.Time{}, nil, protos...)
-			return nc, err
-		},
-		OnChange: u.healthChanged,
-	}
-	if !u.speaksHTTP1() || spec.Type == "grpc" {
-		cfg.Call = u.call
-	}
-	checker, err := health.New(cfg)
-	if err != nil {
-		return fmt.Errorf("cluster %s: %w", u.spec.Spec.Name, err)
-	}
-	u.checker = checker
-	u.background(checker.Run)
-	return nil
-}
-
-// speaksHTTP1 tells whether every endpoint takes HTTP/1.1.
-func (u *upstream) speaksHTTP1() bool {
-	protocol := u.spec.Spec.Protocol
-	return protocol == "h1" || protocol == "auto" && u.tls == nil
-}
-
-func (u *upstream) healthChanged(c health.Change) {
-	state := "unfit"
-	if c.Fit {
-		state = "fit"
-	}
-	u.engine.log.Info("the health of an endpoint changed", "cluster", u.spec.Spec.Name, "endpoint", c.Endpoint.Address, "health", state, "reason", c.Reason)
 }
 
 // background runs work until the upstream retires.

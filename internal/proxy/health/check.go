@@ -27,37 +27,59 @@ func (c *Checker) check(ctx context.Context, e *endpoint.Endpoint) (err error) {
 	timeout := time.Duration(c.spec.Timeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	switch {
-	case c.spec.Type == "grpc":
-		err = c.callHealth(ctx, e)
-	case c.spec.Type == "http" && c.call != nil:
-		err = c.callPath(ctx, e)
-	default:
-		err = c.connect(ctx, e)
-	}
+	err = c.probe(ctx, e)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v", timeout)
+		return &tooLate{timeout}
 	}
 	return err
+}
+
+// tooLate is a check that took longer than its timeout.
+type tooLate struct{ timeout time.Duration }
+
+func (l *tooLate) Error() string { return fmt.Sprintf("no answer within %v", l.timeout) }
+
+// probe asks in the way of the type.
+func (c *Checker) probe(ctx context.Context, e *endpoint.Endpoint) error {
+	switch c.spec.Type {
+	case "grpc":
+		return c.callHealth(ctx, e)
+	case "postgres":
+		return c.checkPostgres(ctx, e)
+	case "http":
+		if c.call != nil {
+			return c.callPath(ctx, e)
+		}
+	}
+	return c.connect(ctx, e)
 }
 
 // connect is a check over a connection that nothing else uses.
 func (c *Checker) connect(ctx context.Context, e *endpoint.Endpoint) error {
 	nc, err := c.dial(ctx, e)
 	if err != nil {
-		return err
+		return namesExpiry(err)
 	}
 	defer nc.Close()
-	if c.spec.Type == "http" {
-		return c.ask(ctx, nc, e)
+	defer bindDeadline(ctx, nc)()
+	switch c.spec.Type {
+	case "http":
+		return c.ask(nc, e)
+	case "tls":
+		return checkExpiry(nc)
+	case "redis":
+		return c.ping(nc)
 	}
 	return nil
 }
 
+// bindDeadline makes ctx the end of every wait on nc, until release.
+func bindDeadline(ctx context.Context, nc net.Conn) (release func() bool) {
+	return context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+}
+
 // ask makes one exchange on a connection of its own. The body is not read.
-func (c *Checker) ask(ctx context.Context, nc net.Conn, e *endpoint.Endpoint) error {
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+func (c *Checker) ask(nc net.Conn, e *endpoint.Endpoint) error {
 	host := c.spec.Host
 	if host == "" {
 		host = hostOf(e)
@@ -91,10 +113,18 @@ func (c *Checker) callPath(ctx context.Context, e *endpoint.Endpoint) error {
 
 func (c *Checker) judgeStatus(status int) error {
 	if !c.accepted.Has(status) {
-		return fmt.Errorf("GET %s: status %d", c.spec.Path, status)
+		return &badStatus{c.spec.Path, status}
 	}
 	return nil
 }
+
+// badStatus is an answer with a status that does not mean fit.
+type badStatus struct {
+	path   string
+	status int
+}
+
+func (b *badStatus) Error() string { return fmt.Sprintf("GET %s: status %d", b.path, b.status) }
 
 // request is an exchange without method and path that ends with ctx.
 func (c *Checker) request(ctx context.Context, e *endpoint.Endpoint) *stream.Request {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/internal/statusset"
 )
 
@@ -29,10 +31,16 @@ type Change struct {
 type Config struct {
 	// Spec has every default filled in.
 	Spec config.HealthCheck
-	// Dial is what types http and tcp go by, Call what type grpc does, and type
-	// http when it is not nil: the endpoints then speak no HTTP/1.
+	// Dial is what types http, tcp, tls and redis go by, Call what type grpc does,
+	// and type http when it is not nil: the endpoints then speak no HTTP/1.
 	Dial Dial
 	Call Call
+	// Plain connects without TLS, for type postgres, which asks for TLS on the
+	// connection; Secure then begins it, or is nil. It closes nc when it fails.
+	Plain  Dial
+	Secure func(ctx context.Context, nc net.Conn, e *endpoint.Endpoint) (net.Conn, error)
+	// Password is what type redis logs in with; empty: it does not.
+	Password snapshot.Material
 	// OnChange is called on the goroutine of Run for every change of a verdict
 	// (an endpoint begins as fit). It must not block.
 	OnChange func(Change)
@@ -55,7 +63,10 @@ type Checker struct {
 	spec     config.HealthCheck
 	accepted statusset.Set
 	dial     Dial
+	plain    Dial
+	secure   func(ctx context.Context, nc net.Conn, e *endpoint.Endpoint) (net.Conn, error)
 	call     Call
+	password snapshot.Material
 	onChange func(Change)
 	set      atomic.Pointer[endpoint.Set]
 	changed  chan struct{} // holds a token when set was stored
@@ -63,34 +74,46 @@ type Checker struct {
 
 // New makes a checker. It does nothing before Run.
 func New(cfg Config) (*Checker, error) {
-	c := &Checker{spec: cfg.Spec, dial: cfg.Dial, call: cfg.Call, onChange: cfg.OnChange, changed: make(chan struct{}, 1)}
+	c := &Checker{
+		spec: cfg.Spec, dial: cfg.Dial, plain: cfg.Plain, secure: cfg.Secure, call: cfg.Call, password: cfg.Password,
+		onChange: cfg.OnChange, changed: make(chan struct{}, 1),
+	}
 	c.spec.Healthy, c.spec.Unhealthy = max(c.spec.Healthy, 1), max(c.spec.Unhealthy, 1)
 	if c.spec.Interval <= 0 || c.spec.Timeout <= 0 {
 		return nil, errors.New("health: interval and timeout must be longer than 0")
 	}
-	switch c.spec.Type {
-	case "tcp":
-		return c, nil
-	case "grpc":
-		if err := checkGRPC(c.call, c.spec.Service, c.spec.Host); err != nil {
-			return nil, err
-		}
-		return c, nil
-	case "http":
-	default:
-		return nil, fmt.Errorf("health: type %q is none of http, tcp and grpc", c.spec.Type)
-	}
-	if len(c.spec.Status) == 0 {
-		c.spec.Status = []string{"2xx"}
-	}
-	var err error
-	if c.accepted, err = statusset.Parse(c.spec.Status); err != nil {
-		return nil, fmt.Errorf("health: %w", err)
-	}
-	if err := checkTarget(c.spec.Path, c.spec.Host); err != nil {
+	if err := c.prepare(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// prepare checks what the type goes by.
+func (c *Checker) prepare() error {
+	switch c.spec.Type {
+	case "tcp", "tls", "redis":
+		return nil
+	case "postgres":
+		if strings.ContainsRune(c.spec.User+c.spec.Database, 0) {
+			return errors.New("health: user and database hold no NUL")
+		}
+		return nil
+	case "grpc":
+		return checkGRPC(c.call, c.spec.Service, c.spec.Host)
+	case "http":
+		return c.prepareHTTP()
+	}
+	return fmt.Errorf("health: type %q is none of http, tcp, tls, grpc, redis and postgres", c.spec.Type)
+}
+
+func (c *Checker) prepareHTTP() (err error) {
+	if len(c.spec.Status) == 0 {
+		c.spec.Status = []string{"2xx"}
+	}
+	if c.accepted, err = statusset.Parse(c.spec.Status); err != nil {
+		return fmt.Errorf("health: %w", err)
+	}
+	return checkTarget(c.spec.Path, c.spec.Host)
 }
 
 // Update replaces the endpoints. Those that are new are checked at once; those
@@ -135,8 +158,10 @@ func (c *Checker) Run(ctx context.Context) {
 			r.judge(res, time.Now())
 		case <-timer.C:
 		}
-		if next, any := r.startDue(time.Now()); any {
-			timer.Reset(time.Until(next))
+		now := time.Now()
+		r.look(now)
+		if next, any := r.startDue(now); any {
+			timer.Reset(time.Until(r.sooner(next)))
 		}
 	}
 }

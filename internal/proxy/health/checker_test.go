@@ -383,7 +383,7 @@ func TestBadConfigIsRefused(t *testing.T) {
 		change func(*config.HealthCheck)
 		want   string
 	}{
-		{func(c *config.HealthCheck) { c.Type = "icmp" }, "none of http, tcp and grpc"},
+		{func(c *config.HealthCheck) { c.Type = "icmp" }, "none of http, tcp, tls, grpc"},
 		{func(c *config.HealthCheck) { c.Interval = 0 }, "longer than 0"},
 		{func(c *config.HealthCheck) { c.Timeout = -1 }, "longer than 0"},
 		{func(c *config.HealthCheck) { c.Path = "ready" }, "must begin with /"},

@@ -163,7 +163,7 @@ func firstVarint(message []byte) (value uint64, err error) {
 
 // skip leaves out the content of a field of that wire type.
 func skip(message []byte, wire uint64) ([]byte, error) {
-	size := uint64(0)
+	var size uint64
 	switch wire {
 	case 0: // varint
 		_, n := binary.Uvarint(message)

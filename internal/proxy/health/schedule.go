@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/backoff"
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/stream"
@@ -35,6 +36,8 @@ type round struct {
 	known   map[*endpoint.Endpoint]*memory
 	queue   queue // of those that wait for their turn
 	running int
+	traffic traffic
+	idle    bool // the cluster has no requests lately
 	results chan result
 	start   func(*memory)
 }
@@ -92,8 +95,19 @@ const (
 	mostAtOnce   = 256
 )
 
+// shortest is the interval that costs most, if all endpoints are in it.
+func (c *Checker) shortest() config.Duration {
+	d := c.spec.Interval
+	for _, other := range []config.Duration{c.spec.UnhealthyInterval, c.spec.EdgeInterval} {
+		if other > 0 {
+			d = min(d, other)
+		}
+	}
+	return d
+}
+
 func (r *round) most() int {
-	need := int64(len(r.known)) * int64(r.c.spec.Timeout) / int64(r.c.spec.Interval)
+	need := int64(len(r.known)) * int64(r.c.spec.Timeout) / int64(r.c.shortest())
 	return int(min(max(need+1, fewestAtOnce), mostAtOnce))
 }
 
@@ -114,12 +128,10 @@ func (r *round) judge(res result, now time.Time) {
 	if m.gone {
 		return
 	}
-	m.due = now.Add(backoff.Around(time.Duration(r.c.spec.Interval), 0.1, rand.Uint64()))
-	heap.Push(&r.queue, m)
+	defer r.enqueue(m, now)
 	if unable {
 		return
 	}
-
 	reason := "the check succeeded"
 	if !good {
 		reason = res.err.Error()
@@ -142,6 +154,31 @@ func (r *round) judge(res result, now time.Time) {
 			r.c.onChange(Change{Endpoint: m.endpoint, Fit: m.fit, Reason: reason})
 		}
 	}
+}
+
+// enqueue makes the next turn of an endpoint.
+func (r *round) enqueue(m *memory, now time.Time) {
+	m.due = now.Add(backoff.Around(r.interval(m), jitter, rand.Uint64()))
+	heap.Push(&r.queue, m)
+}
+
+// jitter is the share of an interval that is up to chance.
+const jitter = 0.1
+
+// interval is the time to the next check of an endpoint, by how it stands.
+func (r *round) interval(m *memory) time.Duration {
+	spec := &r.c.spec
+	d := spec.Interval
+	if m.judged && !m.fit && spec.UnhealthyInterval > 0 {
+		d = spec.UnhealthyInterval
+	}
+	if m.row > 0 && spec.EdgeInterval > 0 {
+		return time.Duration(spec.EdgeInterval) // no request may come before it is clear
+	}
+	if r.idle && spec.IdleInterval > 0 {
+		d = spec.IdleInterval
+	}
+	return time.Duration(d)
 }
 
 // isOurs tells whether a check could not be made for want of something here

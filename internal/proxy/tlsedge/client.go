@@ -116,6 +116,14 @@ func (c *Client) trust(spec *config.ClusterTLS, material *snapshot.ClusterTLS) e
 // not, the engine warns.
 func (c *Client) Verifies() bool { return c.verify }
 
+// Anew is a client with the same trust that resumes nothing: each of its
+// handshakes shows the certificate that the endpoint has now.
+func (c *Client) Anew() *Client {
+	anew := &Client{base: c.base.Clone(), roots: c.roots, serverName: c.serverName, sans: c.sans, verify: c.verify}
+	anew.base.ClientSessionCache = nil
+	return anew
+}
+
 // Handshake begins TLS on nc, a new connection to the endpoint whose host is
 // written as host (a name, an address, or the path of a Unix socket). protos
 // are offered by ALPN, the preferred first; without any there is no ALPN, and
