@@ -316,14 +316,41 @@ func (x *running) equal(what, got, want string) {
 }
 
 type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu   sync.Mutex
+	b    bytes.Buffer
+	more chan struct{} // closed by the next Write; nil when nobody waits
 }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.more != nil {
+		close(b.more)
+		b.more = nil
+	}
 	return b.b.Write(p)
+}
+
+// await returns when text has been written; false: not within patience.
+func (b *lockedBuffer) await(text string) bool {
+	late := time.After(patience)
+	for {
+		b.mu.Lock()
+		if strings.Contains(b.b.String(), text) {
+			b.mu.Unlock()
+			return true
+		}
+		if b.more == nil {
+			b.more = make(chan struct{})
+		}
+		more := b.more
+		b.mu.Unlock()
+		select {
+		case <-more:
+		case <-late:
+			return false
+		}
+	}
 }
 
 func (b *lockedBuffer) String() string {
