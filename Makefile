@@ -37,6 +37,9 @@ cross: ## builds for the other systems
 tools: ## what the tests need from the system (Debian)
 	@command -v curl >/dev/null || { apt-get update -qq && apt-get install -y -qq curl; }
 	@command -v gcc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } # for -race
+	@command -v nghttp >/dev/null || { apt-get update -qq && apt-get install -y -qq nghttp2-client; } # with h2load
+	@command -v dig >/dev/null || { apt-get update -qq && apt-get install -y -qq bind9-dnsutils; }
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } # for test/interop
 
 lint: ## golangci-lint, built from tools/
 	cd tools/golangci-lint && $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
