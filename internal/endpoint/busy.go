@@ -45,11 +45,16 @@ func (s *Set) count(now time.Time) (inFlight int64, weight uint64) {
 	return inFlight, weight
 }
 
+// leastRoom is what every endpoint may have under way, whatever its part: two
+// requests at a time are no reason to send a key elsewhere when little else is
+// under way.
+const leastRoom = 4
+
 // Room is how many requests endpoint i may have under way when none is to have
 // more than bound times its part of them all, one more included.
 func (s *Set) Room(i int, bound float64, inFlight int64, weight uint64) int64 {
 	if weight == 0 {
 		return math.MaxInt64
 	}
-	return int64(math.Ceil(bound * float64(inFlight+1) * float64(s.weights[i]) / float64(weight)))
+	return max(leastRoom, int64(math.Ceil(bound * float64(inFlight+1) * float64(s.weights[i]) / float64(weight))))
 }

@@ -297,8 +297,10 @@ func TestBusy(t *testing.T) {
 	if n, w := set.Busy(start); n != 1 || w != 3 {
 		t.Errorf("%d under way at a weight of %d", n, w)
 	}
-	if room := set.Room(0, 1.25, 7, 4); room != 3 { // 1.25 * 8 / 4
-		t.Errorf("room for %d", room)
+	for inFlight, want := range map[int64]int64{0: leastRoom, 7: leastRoom, 19: 7} { // 1.25 * 20 / 4
+		if room := set.Room(0, 1.25, inFlight, 4); room != want {
+			t.Errorf("room for %d when %d are under way, want %d", room, inFlight, want)
+		}
 	}
 	list = placed(times(1000, "0/")...)
 	set = NewSet(list)

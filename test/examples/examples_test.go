@@ -37,6 +37,8 @@ func table() map[string]example {
 		"mirror.yaml":           mirror(),
 		"retries.yaml":          {setup: setupRetries, prove: proveRetries},
 		"health.yaml":           health(),
+		"balancing.yaml":        balancing(),
+		"sticky.yaml":           stickySessions(),
 		"headers.yaml":          {setup: oneUpstream, prove: proveHeaders},
 		"rewrite-redirect.yaml": {setup: oneUpstream, prove: proveRewriteRedirect},
 		"maintenance.yaml":      {setup: oneUpstream, prove: proveMaintenance, warnings: 1},
