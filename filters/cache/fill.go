@@ -167,6 +167,9 @@ func (f *fill) took(n int, err error) {
 	if f.length >= 0 && int64(len(f.buf)) > f.length {
 		err = stream.Faultf(stream.ResponseMalformed, stream.RetryNever, "cache: more than the %d bytes that were declared", f.length)
 	}
+	if err == nil && f.full() && nothingFollows(f.source) {
+		err = io.EOF
+	}
 	freed := int64(0)
 	if f.kept && !f.fits() {
 		f.kept = false
@@ -196,6 +199,20 @@ func (f *fill) took(n int, err error) {
 		f.release()
 		f.finish(content, kept && f.err == nil && f.trailer == nil)
 	}
+}
+
+// full tells whether all content that was declared is there. Who writes a
+// response of known length reads no further.
+func (f *fill) full() bool { return f.length >= 0 && int64(len(f.buf)) == f.length }
+
+// nothingFollows tells whether a body is known to have ended, without a trailer.
+func nothingFollows(body stream.Body) bool {
+	whole, ok := body.(stream.Whole)
+	if !ok {
+		return false
+	}
+	rest, ok := whole.Bytes()
+	return ok && len(rest) == 0
 }
 
 // fits tells whether what is there is still worth keeping. What is not known in
@@ -263,6 +280,14 @@ func (f *fill) finish(content []byte, ok bool) {
 func (f *fill) leave() {
 	f.mu.Lock()
 	f.readers--
+	if f.readers == 0 && !f.ended && !f.reading && f.full() {
+		// All content is there; nobody has looked for its end yet.
+		f.reading = true
+		room := f.room()
+		f.mu.Unlock()
+		f.read(room)
+		f.mu.Lock()
+	}
 	abandoned := f.readers == 0 && !f.ended
 	if !abandoned {
 		f.mu.Unlock()

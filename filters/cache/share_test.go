@@ -339,6 +339,44 @@ func TestStreaming(t *testing.T) {
 	})
 }
 
+// Who writes a response of known length does not read its end: it is stored all
+// the same, unless a trailer follows.
+func TestNobodyReadsTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, trailer := range []bool{false, true} {
+			o, feeds := streaming(3, fresh)
+			w := cached(t, "", o)
+			a := w.open(t.Context(), "http://h/")
+			f := <-feeds
+			if trailer {
+				tail := filtertest.Header("X-Sum: 1")
+				f.tail = &tail
+			}
+			go func() { f.pieces <- "abc"; close(f.pieces) }()
+			piece(t, a, "abc")
+			a.Body.Close()
+			if n := w.Shown().(view).Objects; (n == 0) != trailer || !f.closed {
+				t.Errorf("trailer %v: %d objects", trailer, n)
+			}
+		}
+	})
+	// Where the end is known already, nothing waits for the last reader.
+	w := cached(t, "", &origin{answer: func(int, context.Context, *stream.Request) (*stream.Response, error) {
+		return &stream.Response{Status: 200, Header: filtertest.Header(fresh), Body: &known{slowly{rest: "abc"}}, Length: 3}, nil
+	}})
+	a := w.open(t.Context(), "http://h/")
+	piece(t, a, "abc")
+	if n := w.Shown().(view).Objects; n != 1 {
+		t.Errorf("%d objects", n)
+	}
+	a.Body.Close()
+}
+
+// known knows its end.
+type known struct{ slowly }
+
+func (k *known) Bytes() ([]byte, bool) { return nil, k.rest == "" }
+
 // Content that breaks off is not stored, and nobody takes it for whole.
 func TestBreaksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
