@@ -77,6 +77,7 @@ var doors = map[string]string{
 	"github.com/prometheus/client_golang":       "internal/proxy/record",
 	"github.com/prometheus/client_model":        "internal/proxy/record",
 	"github.com/quic-go/quic-go":                "internal/proxy/http3",
+	"github.com/redis/rueidis":                  "internal/redis", // for all that proxies share: limits today
 	"github.com/spf13/cobra":                    "internal/cli",
 	"golang.org/x/net":                          "internal/proxy/http2", // HPACK and the constants of frames
 	"google.golang.org/genproto/googleapis/api": "filters/transcode",
