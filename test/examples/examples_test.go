@@ -62,6 +62,7 @@ func table() map[string]example {
 		"framed-service.yaml":   {setup: setupFramedService, prove: proveFramedService},
 		"framed-listener.yaml":  {setup: setupFramedListener, prove: proveFramedListener},
 		"fault.yaml":            {setup: oneUpstream, prove: proveFault},
+		"cache.yaml":            cache(),
 		"compression.yaml":      {setup: setupCompression, prove: proveCompression},
 		"limits.yaml":           {setup: setupLimits, prove: proveLimits},
 		"rate-limit.yaml":       {setup: oneUpstream, prove: proveRateLimit},
