@@ -82,7 +82,7 @@ var fields = [NumFields]struct {
 	Protocol:       {"protocol", String, "version of HTTP of the request; TCP, UDP and framed for what is not HTTP"},
 	GRPCService:    {"grpc_service", String, "service of a gRPC call, as the upstream was asked: package.Service"},
 	GRPCMethod:     {"grpc_method", String, "method of a gRPC call"},
-	Status:         {"status", Integer, "status sent downstream; 0 when nothing was sent; of a TCP connection or UDP session 200, or what its fault means"},
+	Status:         {"status", Integer, "status sent downstream; 0 when nothing was sent; of a TCP connection or UDP session 200, or 0 when no upstream took it"},
 	GRPCStatus:     {"grpc_status", String, "status of a gRPC call by name (UNAVAILABLE), or its number when it has none; absent when the call was cut"},
 	Fault:          {"fault", String, "reason word: why no response existed or why a body broke off"},
 	FaultOrigin:    {"fault_origin", String, "whose fault: local, downstream or upstream"},

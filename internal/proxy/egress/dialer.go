@@ -160,7 +160,9 @@ func (d *Dialer) judge(host string, addresses []netip.Addr) ([]netip.Addr, *stre
 		d.Stats.Refused.Add(1)
 		f := stream.Faultf(stream.Forbidden, stream.RetryNever,
 			"%q is %s, %s, which may not be reached from here; connect.allow_private permits private addresses", host, refused, why)
-		f.Limit = "egress"
+		if !d.cfg.AllowPrivate {
+			f.Limit = "allow_private"
+		}
 		return nil, f
 	}
 	return allowed, nil

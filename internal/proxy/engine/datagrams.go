@@ -104,6 +104,9 @@ func (d *datagrams) port() int { return d.pc.LocalAddr().(*net.UDPAddr).Port }
 func (d *datagrams) serve(f *front) {
 	name := f.spec.Spec.Name
 	d.serves.Do(func() {
+		if d.http3 != nil {
+			d.engine.log.Info("serving HTTP/3", "listener", name, "address", d.pc.LocalAddr().String())
+		}
 		d.engine.retired.Go(func() {
 			var err error
 			if d.sessions != nil {

@@ -96,7 +96,7 @@ func (f *front) codecSamples(emit func(record.Sample), name string) {
 	if s.http2 != nil {
 		http2Samples(emit, &s.http2.Stats, name)
 	}
-	if s.tcp != nil {
+	if s.tcp != nil && (s.protocol != "http" || s.tcp.Stats.Opened.Load() > 0) { // of http only where TLS is passed on
 		tcpSamples(emit, &s.tcp.Stats, name)
 	}
 	if s.framed != nil {

@@ -93,9 +93,9 @@ func (c *serverConn) faultOf(err error, upstream bool) *stream.Fault {
 			return &stream.Fault{Kind: stream.ClientGone, Cause: c.ctx.Err()}
 		}
 	case watchdog.Late, watchdog.TooLong:
-		return &stream.Fault{Kind: stream.RequestTimeout, Limit: "tunnel.max", Cause: errTooLong}
+		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_max", Cause: errTooLong}
 	default:
-		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel.idle", Cause: errIdle}
+		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_idle", Cause: errIdle}
 	}
 	if f, ok := err.(*stream.Fault); ok {
 		return f

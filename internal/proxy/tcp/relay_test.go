@@ -207,12 +207,12 @@ func TestLimits(t *testing.T) {
 	}{
 		{"idle time of the listener", func(w *wiring) {
 			w.server = func(cfg *ServerConfig, _ context.CancelFunc) { cfg.Phases[stream.PhaseTunnel].Idle = short }
-		}, stream.BodyTimeout, "tunnel.idle"},
-		{"idle time of the route", func(w *wiring) { w.service = limited(stream.TunnelLimits{Idle: short}) }, stream.BodyTimeout, "tunnel.idle"},
+		}, stream.BodyTimeout, "tunnel_idle"},
+		{"idle time of the route", func(w *wiring) { w.service = limited(stream.TunnelLimits{Idle: short}) }, stream.BodyTimeout, "tunnel_idle"},
 		{"longest time of the listener", func(w *wiring) {
 			w.server = func(cfg *ServerConfig, _ context.CancelFunc) { cfg.MaxAge = short }
-		}, stream.RequestTimeout, "tunnel.max"},
-		{"longest time of the route", func(w *wiring) { w.service = limited(stream.TunnelLimits{Max: short}) }, stream.RequestTimeout, "tunnel.max"},
+		}, stream.BodyTimeout, "tunnel_max"},
+		{"longest time of the route", func(w *wiring) { w.service = limited(stream.TunnelLimits{Max: short}) }, stream.BodyTimeout, "tunnel_max"},
 	} {
 		for _, w := range []wiring{wirings[0], wirings[5]} {
 			t.Run(c.name+", "+w.name, func(t *testing.T) {
