@@ -107,14 +107,18 @@ func (w *Window) Quantile(q float64, now time.Time) (d time.Duration, count int6
 	return upper(buckets - 1), count
 }
 
-// cachedFor is how long Recent repeats itself.
-const cachedFor = 100 * time.Millisecond
+// cachedFor is how long Recent repeats itself, once it knows cachedFrom
+// durations: before, each one says something new.
+const (
+	cachedFor  = 100 * time.Millisecond
+	cachedFrom = 100
+)
 
 // Recent is Quantile, computed at most ten times a second: for the path of a
 // request. It is good for one q for each Window.
 func (w *Window) Recent(q float64, now time.Time) (d time.Duration, count int64) {
 	c := w.cache.Load()
-	if c != nil && c.quantile == q && now.Sub(c.at) < cachedFor {
+	if c != nil && c.quantile == q && c.count >= cachedFrom && now.Sub(c.at) < cachedFor {
 		return c.value, c.count
 	}
 	next := &cached{at: now, quantile: q}

@@ -74,13 +74,23 @@ func TestForgets(t *testing.T) {
 func TestRecentIsCached(t *testing.T) {
 	w := New(time.Minute, start)
 	w.Observe(time.Second, start)
-	first, _ := w.Recent(0.5, start)
-	w.Observe(time.Microsecond, start)
-	w.Observe(time.Microsecond, start)
+	if _, n := w.Recent(0.5, start); n != 1 {
+		t.Error(n)
+	}
+	for range cachedFrom - 1 {
+		w.Observe(time.Second, start)
+	}
+	first, n := w.Recent(0.5, start)
+	if n != cachedFrom {
+		t.Errorf("%d known, want %d: few are not cached", n, cachedFrom)
+	}
+	for range 2 * cachedFrom {
+		w.Observe(time.Microsecond, start)
+	}
 	if d, _ := w.Recent(0.5, start.Add(cachedFor/2)); d != first {
 		t.Error("not cached")
 	}
-	if d, n := w.Recent(0.5, start.Add(cachedFor)); d == first || n != 3 {
+	if d, n := w.Recent(0.5, start.Add(cachedFor)); d == first || n != 3*cachedFrom {
 		t.Errorf("cached for ever: %v of %d", d, n)
 	}
 }

@@ -105,7 +105,7 @@ func checkTargets(spec *config.Route, r *config.Report) {
 	}
 	if _, err := requestkey.Parse(spec.Split.Key); err != nil {
 		r.Errorf("split.key", "", "split: %v", err)
-	} else if len(spec.To) == 1 {
+	} else if len(spec.To) == 1 && spec.Canary == nil {
 		r.Warnf("split", "remove it", "split has no effect with one cluster")
 	}
 }

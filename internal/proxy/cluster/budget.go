@@ -9,8 +9,8 @@ import (
 // budgetWindow is the seconds over which the share of retries is reckoned.
 const budgetWindow = 10
 
-// budget allows retries up to a share of the requests of the last seconds, and
-// a few per second in any case. Requests count themselves with one load and
+// budget allows retries up to a share of the requests of the last seconds and of
+// each second by itself, and a few per second in any case. Requests count themselves with one load and
 // one add; there is no lock.
 type budget struct {
 	born      time.Time // seconds count from here: a change of the wall clock moves nothing
@@ -70,14 +70,29 @@ func (b *budget) request(now time.Time) {
 	b.slots[second%uint32(len(b.slots))].requests.add(second)
 }
 
+func (b *budget) requestsIn(second uint32) int64 {
+	w := b.slots[second%uint32(len(b.slots))].requests.word.Load()
+	if uint32(w>>32) != second {
+		return 0
+	}
+	return int64(uint32(w))
+}
+
 // retry takes a retry out of the budget, if there is one left.
 func (b *budget) retry(now time.Time) bool {
 	second := b.second(now)
 	mine := &b.slots[second%uint32(len(b.slots))].retries
 	// Count first and look then: of two that see the last place at once,
 	// neither gets more than there is.
-	if int64(mine.add(second)) <= b.perSecond {
+	count := int64(mine.add(second))
+	if count <= b.perSecond {
 		return true
+	}
+	// What the last seconds have left over must not come at once, or an upstream
+	// that begins to fail gets three times its load in that second.
+	if float64(count) > b.ratio*float64(b.requestsIn(second)) {
+		mine.take(second)
+		return false
 	}
 	var requests, retries int64
 	for i := range b.slots {

@@ -71,8 +71,18 @@ func TestBudget(t *testing.T) {
 	for i := range 100 {
 		b.request(at(1 + float64(i)/100))
 	}
-	if n := count(b, 2, 100); n != 17 {
+	if n := count(b, 1.999, 100); n != 17 {
 		t.Errorf("after 100 requests: %d, want 20 less the 3 before", n)
+	}
+	for range 20 {
+		b.request(at(2))
+	}
+	rested := &budget{born: start, ratio: 0.2, perSecond: 3}
+	for i := range 1000 {
+		rested.request(at(float64(i) / 200)) // five seconds without a retry
+	}
+	if n := count(rested, 4.999, 1000); n != 40 {
+		t.Errorf("after 200 requests in this second and many before: %d, want 40", n)
 	}
 	if n := count(b, 3, 100); n != 3 {
 		t.Errorf("the share is spent: %d, want the minimum", n)
