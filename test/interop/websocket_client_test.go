@@ -79,6 +79,9 @@ func (u tunnels) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// connectHTTP2 uses a client of x/net, since that of net/http refuses :protocol.
+//
+//nolint:staticcheck // it is deprecated in favour of net/http
 func connectHTTP2(t *testing.T, d downstream, c *trust, address string) func(*http.Request) (*http.Response, io.ReadWriteCloser, error) {
 	transport := &xhttp2.Transport{
 		AllowHTTP: true,
