@@ -135,7 +135,7 @@ func (l *layered) anywhere(levels []endpoint.Level, st *endpoint.Standing, r req
 		if ep != nil && !open {
 			return ep, false
 		}
-		if last == nil {
+		if ep != nil && (last == nil || slices.Contains(r.tried, last) && !slices.Contains(r.tried, ep)) {
 			last = ep
 		}
 	}
