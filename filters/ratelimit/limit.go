@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -22,7 +23,9 @@ type limit struct {
 	shadow bool   // what it refuses is counted and let through
 	keys   requestkey.Tuple
 	meter  meter
+	kept   string // the key of state
 	state  *state
+	shared *shared // nil: limited by this proxy alone
 	log    *slog.Logger
 
 	allowed, refused, shadowed *filter.Counter
@@ -53,8 +56,8 @@ func newLimit(spec *Limit, i int, s *Settings, env filter.Env) (*limit, error) {
 	}
 	// A place of a rate means nothing to another rate, so that a changed limit
 	// begins anew; a changed mode or an added header does not.
-	key := fmt.Sprintf("%d %s %q %d", i, l.meter, []string(spec.Key), s.Keys)
-	l.state = env.Keep(key, func() any {
+	l.kept = fmt.Sprintf("%d %s %q %d", i, l.meter, []string(spec.Key), s.Keys)
+	l.state = env.Keep(l.kept, func() any {
 		return &state{table: gcra.New(s.Keys), seed: maphash.MakeSeed(), begun: time.Now()}
 	}).(*state)
 	l.count(env)
@@ -81,6 +84,22 @@ type verdict struct {
 
 func (l *limit) hash(req *stream.Request) uint64 { return l.keys.Sum(l.state.seed, req) }
 
+// foresee tells what is known of what decide will say.
+func (l *limit) foresee(hash uint64, now time.Time) decision {
+	if l.shared != nil {
+		return l.shared.look(l, hash, now)
+	}
+	return l.look(hash, now)
+}
+
+// decide charges one event to the key if there is room for it.
+func (l *limit) decide(ctx context.Context, req *stream.Request, hash uint64, now time.Time) decision {
+	if l.shared != nil {
+		return l.shared.take(ctx, l, req, hash, now)
+	}
+	return l.take(hash, now)
+}
+
 // take charges one event to the key if there is room for it.
 func (l *limit) take(hash uint64, now time.Time) decision {
 	r := l.meter.read(now, l.state.begun)
@@ -97,9 +116,9 @@ func (l *limit) look(hash uint64, now time.Time) decision {
 
 func (l *limit) decision(r *reading, level int64, ok bool) decision {
 	if ok {
-		return decision{nil, r.verdict(level)}
+		return decision{verdict: r.verdict(level)}
 	}
-	return decision{l, r.verdict(level)}
+	return decision{by: l, verdict: r.verdict(level)}
 }
 
 // quiet is the least time between two lines of the log about one limit.

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,11 @@ import (
 type meter interface {
 	fmt.Stringer
 	read(now, begun time.Time) reading
+	size() int64 // events that may come at once
+	// What a store needs: the arguments of the script, and what tells one window
+	// from the next.
+	args(want int64, now time.Time) []string
+	window(now time.Time) string
 }
 
 // reading of a meter.
@@ -61,16 +67,25 @@ func (p pace) read(now, begun time.Time) reading {
 	return reading{floor: at, ceiling: gcra.Rate(p).Ceiling(at), cost: int64(p.Every), limit: p.Burst}
 }
 
+func (p pace) size() int64 { return p.Burst }
+
+func (p pace) window(time.Time) string { return "" }
+
+func (p pace) args(want int64, _ time.Time) []string {
+	every := strconv.FormatFloat(float64(p.Every)/float64(time.Microsecond), 'f', -1, 64)
+	return []string{every, strconv.FormatInt(p.Burst, 10), strconv.FormatInt(want, 10)}
+}
+
 // quota is the meter of an amount in a day or month of the calendar.
 type quota struct {
 	amount  int64
 	per     string
 	zone    *time.Location
-	current atomic.Pointer[window]
+	current atomic.Pointer[span]
 }
 
-// window is one day or month.
-type window struct {
+// span is one day or month.
+type span struct {
 	start, end time.Time
 	floor      int64
 }
@@ -81,19 +96,33 @@ const windowBits = 40
 func (q *quota) String() string { return fmt.Sprintf("quota %d %s %s", q.amount, q.per, q.zone) }
 
 func (q *quota) read(now, _ time.Time) reading {
-	w := q.current.Load()
-	if w == nil || !now.Before(w.end) { // a clock that goes back does not bring an old window back
-		w = q.window(now)
-		q.current.Store(w)
-	}
+	w := q.at(now)
 	return reading{floor: w.floor, ceiling: w.floor + q.amount, cost: 1, limit: q.amount, end: max(w.end.Sub(now), time.Nanosecond)}
 }
 
-// window has the day or month that now is in. Days of a zone may last 23 or 25
+func (q *quota) size() int64 { return q.amount }
+
+func (q *quota) window(now time.Time) string { return " " + q.at(now).start.Format(time.DateOnly) }
+
+func (q *quota) args(want int64, now time.Time) []string {
+	left := q.at(now).end.Sub(now) + time.Minute // of a store whose clock is another
+	return []string{strconv.FormatInt(q.amount, 10), strconv.FormatInt(want, 10), strconv.FormatInt(left.Milliseconds(), 10)}
+}
+
+func (q *quota) at(now time.Time) *span {
+	w := q.current.Load()
+	if w == nil || !now.Before(w.end) { // a clock that goes back does not bring an old window back
+		w = q.span(now)
+		q.current.Store(w)
+	}
+	return w
+}
+
+// span has the day or month that now is in. Days of a zone may last 23 or 25
 // hours: the calendar knows.
-func (q *quota) window(now time.Time) *window {
+func (q *quota) span(now time.Time) *span {
 	y, m, d := now.In(q.zone).Date()
-	w := &window{}
+	w := &span{}
 	if q.per == perMonth {
 		w.start, w.end = time.Date(y, m, 1, 0, 0, 0, 0, q.zone), time.Date(y, m+1, 1, 0, 0, 0, 0, q.zone)
 		w.floor = (int64(y)*12 + int64(m)) << windowBits

@@ -61,6 +61,9 @@ func (s *service) reset(input []byte) (any, error) {
 		if w.Limit != "" && w.Limit != l.name {
 			continue
 		}
+		if l.shared != nil {
+			l.shared.leases.clear()
+		}
 		if len(w.Key) == 0 {
 			l.state.table.Clear()
 			reset++

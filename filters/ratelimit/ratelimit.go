@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/redis"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -24,6 +25,7 @@ func Definition() filter.Definition {
 		Readme:  readme,
 		Default: defaults,
 		Check:   check,
+		Load:    load,
 		Build:   build,
 	})
 }
@@ -41,10 +43,17 @@ func build(s Settings, env filter.Env, next stream.Service) (stream.Service, err
 	if s.Status == 503 {
 		own.kind = stream.Overloaded
 	}
+	var client *redis.Client
+	if s.Store != nil {
+		client = s.Store.client(env)
+	}
 	for i, spec := range s.all() {
 		l, err := newLimit(&spec, i, &s, env)
 		if err != nil {
 			return nil, err
+		}
+		if client != nil {
+			l.shared = newShared(l, &s, client, env)
 		}
 		own.limits = append(own.limits, l)
 		if !l.shadow {
@@ -66,7 +75,7 @@ func build(s Settings, env filter.Env, next stream.Service) (stream.Service, err
 }
 
 func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
-	d := s.decide(req, time.Now())
+	d := s.decide(ctx, req, time.Now())
 	if d.by != nil {
 		d.by.refused.Add(1)
 		_ = req.Body.Close()
@@ -86,13 +95,14 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 // longest or, when all allow, the one that has least left. Limits in shadow mode
 // have no say.
 type decision struct {
-	by *limit // who refuses; nil: nobody does
+	by      *limit // who refuses; nil: nobody does
+	unknown bool   // because it could not find out
 	verdict
 }
 
 // decide asks all limits. Of several, what one refuses costs nothing at the
 // others: they are looked at before they are charged.
-func (s *service) decide(req *stream.Request, now time.Time) decision {
+func (s *service) decide(ctx context.Context, req *stream.Request, now time.Time) decision {
 	var room [maxLimits]uint64
 	hashes := room[:len(s.limits)]
 	for i, l := range s.limits {
@@ -103,12 +113,12 @@ func (s *service) decide(req *stream.Request, now time.Time) decision {
 			return d
 		}
 	}
-	return s.take(hashes, now)
+	return s.take(ctx, req, hashes, now)
 }
 
 func (s *service) look(hashes []uint64, now time.Time) (all decision) {
 	for i, l := range s.limits[:s.enforced] {
-		if d := l.look(hashes[i], now); d.before(&all) {
+		if d := l.foresee(hashes[i], now); d.before(&all) {
 			all = d
 		}
 	}
@@ -116,9 +126,9 @@ func (s *service) look(hashes []uint64, now time.Time) (all decision) {
 }
 
 // take charges. It may refuse what look did not: others decide at the same time.
-func (s *service) take(hashes []uint64, now time.Time) (all decision) {
+func (s *service) take(ctx context.Context, req *stream.Request, hashes []uint64, now time.Time) (all decision) {
 	for i, l := range s.limits {
-		d := l.take(hashes[i], now)
+		d := l.decide(ctx, req, hashes[i], now)
 		switch {
 		case d.by == nil:
 			l.allowed.Add(1)
@@ -142,12 +152,16 @@ func (d *decision) before(other *decision) bool {
 	case d.by != nil:
 		return d.wait > other.wait
 	}
-	return other.limit == 0 || d.left < other.left
+	return d.limit > 0 && (other.limit == 0 || d.left < other.left)
 }
 
 func (s *service) refusal(d *decision) *stream.Fault {
-	fault := &stream.Fault{Kind: s.kind, Limit: d.by.word, RetryAfter: max(d.wait, time.Nanosecond)}
-	if s.headers {
+	kind := s.kind
+	if d.unknown {
+		kind = stream.Overloaded
+	}
+	fault := &stream.Fault{Kind: kind, Limit: d.by.word, RetryAfter: max(d.wait, time.Nanosecond)}
+	if s.headers && d.limit > 0 {
 		fault.Header = new(stream.Header)
 		d.write(fault.Header)
 	}

@@ -18,7 +18,11 @@ import (
 	"github.com/weirproxy/weir/stream"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The library of the store sleeps up to a second before it asks a cluster for its
+// topology again, also when it has found that there is none and is closed.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+}
 
 // send sends one request through the filter and returns its fault, or nil.
 func send(t testing.TB, s stream.Service, fields ...string) (*stream.Fault, *stream.Response) {

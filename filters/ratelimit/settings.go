@@ -32,6 +32,9 @@ type Settings struct {
 	// Headers tells clients what is left by RateLimit-Limit, RateLimit-Remaining
 	// and RateLimit-Reset.
 	Headers bool `yaml:"headers" json:"headers"`
+	// Store is where proxies keep the limits that they share; none: each proxy
+	// limits by itself.
+	Store *Store `yaml:"store" json:"store,omitempty"`
 	// Keys is for how many keys at a time each limit has a place, of 18 bytes;
 	// the memory is fixed.
 	Keys int `yaml:"keys" json:"keys" min:"1" max:"100000000"`
@@ -89,6 +92,9 @@ func (s *Settings) all() []Limit {
 }
 
 func check(s *Settings, report *config.Report) {
+	if s.Store != nil {
+		s.Store.check(report.Below("store"))
+	}
 	if len(s.Limits) == 0 {
 		only := s.all()[0]
 		only.check(report)

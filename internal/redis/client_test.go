@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -21,43 +20,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
-// lines is a log that a test can wait for.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	more chan struct{}
-}
-
-func newLines() *lines { return &lines{more: make(chan struct{}, 1000)} }
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text.Write(p)
-	l.more <- struct{}{}
-	return len(p), nil
-}
-
-// await waits until the log has said it n times.
-func (l *lines) await(t *testing.T, said string, n int) {
-	t.Helper()
-	for late := time.After(20 * time.Second); ; {
-		l.mu.Lock()
-		count := strings.Count(l.text.String(), said)
-		l.mu.Unlock()
-		if count >= n {
-			return
-		}
-		select {
-		case <-l.more:
-		case <-late:
-			t.Fatalf("%q was said %d times, want %d:\n%s", said, count, n, l.text.String())
-		}
-	}
-}
-
 // keep makes a client and keeps it connected until the test ends.
-func keep(t *testing.T, o Options, log *lines) *Client {
+func keep(t *testing.T, o Options, log *redistest.Log) *Client {
 	t.Helper()
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	if o.Timeout == 0 {
@@ -87,18 +51,18 @@ func run(t *testing.T, c *Client, want int64) {
 // TestStartsBeforeTheStore is skipper#1690: a store that is not there at the
 // start is used once it is.
 func TestStartsBeforeTheStore(t *testing.T) {
-	server, log := redistest.New(t), newLines()
+	server, log := redistest.New(t), redistest.NewLog()
 	begun := time.Now()
 	c := keep(t, Options{Addresses: []string{server.Address()}}, log)
 	if took := time.Since(begun); took > time.Second {
 		t.Errorf("to make a client took %v", took)
 	}
-	log.await(t, "cannot be reached yet", 1)
+	log.Await(t, "cannot be reached yet", 1)
 	if _, err := c.Run(context.Background(), plus, "k", []string{"2"}); !errors.Is(err, ErrAway) || c.Up() {
 		t.Errorf("%v before the store is there", err)
 	}
 	server.Start()
-	log.await(t, "the store is reached", 1)
+	log.Await(t, "the store is reached", 1)
 	run(t, c, 2)
 	run(t, c, 4)
 }
@@ -106,10 +70,10 @@ func TestStartsBeforeTheStore(t *testing.T) {
 // TestKilled: questions fail at once while the store is away, and reach it again
 // when it is back.
 func TestKilled(t *testing.T) {
-	server, log := redistest.New(t), newLines()
+	server, log := redistest.New(t), redistest.NewLog()
 	server.Start()
 	c := keep(t, Options{Addresses: []string{server.Address()}}, log)
-	log.await(t, "the store is reached", 1)
+	log.Await(t, "the store is reached", 1)
 	for round := range 2 {
 		run(t, c, 2)
 		server.Kill()
@@ -119,7 +83,7 @@ func TestKilled(t *testing.T) {
 			}
 		}
 		server.Start()
-		log.await(t, "the store is reached", round+2)
+		log.Await(t, "the store is reached", round+2)
 	}
 	run(t, c, 2)
 }
@@ -127,10 +91,10 @@ func TestKilled(t *testing.T) {
 // TestHangs: a store that says nothing costs its timeout three times, then
 // nothing.
 func TestHangs(t *testing.T) {
-	server, log := redistest.New(t), newLines()
+	server, log := redistest.New(t), redistest.NewLog()
 	server.Start()
 	c := keep(t, Options{Addresses: []string{server.Address()}, Timeout: 20 * time.Millisecond}, log)
-	log.await(t, "the store is reached", 1)
+	log.Await(t, "the store is reached", 1)
 	server.Pause()
 	late := 0
 	for c.Up() {
@@ -143,32 +107,32 @@ func TestHangs(t *testing.T) {
 		t.Errorf("it was waited for %d times, want %d", late, tooLate)
 	}
 	server.Resume()
-	log.await(t, "the store is reached", 2)
+	log.Await(t, "the store is reached", 2)
 	if _, err := c.Run(context.Background(), plus, "other", []string{"2"}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestPassword(t *testing.T) {
-	server, log := redistest.New(t, "--requirepass", "swordfish"), newLines()
+	server, log := redistest.New(t, "--requirepass", "swordfish"), redistest.NewLog()
 	server.Start()
-	wrong := newLines()
+	wrong := redistest.NewLog()
 	keep(t, Options{Addresses: []string{server.Address()}, Password: "herring"}, wrong)
-	wrong.await(t, "cannot be reached yet", 1)
-	if text := wrong.text.String(); strings.Contains(text, "herring") || !strings.Contains(text, "WRONGPASS") {
+	wrong.Await(t, "cannot be reached yet", 1)
+	if text := wrong.String(); strings.Contains(text, "herring") || !strings.Contains(text, "WRONGPASS") {
 		t.Errorf("the log says %s", text)
 	}
 	c := keep(t, Options{Addresses: []string{server.Address()}, Password: "swordfish", Database: 3}, log)
-	log.await(t, "the store is reached", 1)
+	log.Await(t, "the store is reached", 1)
 	run(t, c, 2)
 }
 
 // TestReplies: what the store says no to does not make it go away.
 func TestReplies(t *testing.T) {
-	server, log := redistest.New(t), newLines()
+	server, log := redistest.New(t), redistest.NewLog()
 	server.Start()
 	c := keep(t, Options{Addresses: []string{server.Address()}}, log)
-	log.await(t, "the store is reached", 1)
+	log.Await(t, "the store is reached", 1)
 	if _, err := c.Run(context.Background(), NewScript("return redis.call('NOTHING')"), "k", nil); err == nil || !c.Up() {
 		t.Errorf("%v, up %v", err, c.Up())
 	}
@@ -182,10 +146,10 @@ func TestReplies(t *testing.T) {
 }
 
 func TestCloseEnds(t *testing.T) {
-	server, log := redistest.New(t), newLines()
+	server, log := redistest.New(t), redistest.NewLog()
 	server.Start()
 	c := keep(t, Options{Addresses: []string{server.Address()}}, log)
-	log.await(t, "the store is reached", 1)
+	log.Await(t, "the store is reached", 1)
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weirproxy/weir/internal/redis/redistest"
 )
 
 func proveRateLimit(t *testing.T, x *running) {
@@ -71,4 +73,53 @@ func proveLimits(t *testing.T, _ *running) {
 	x.want("the third at a time", x.get("/"), 429)
 	close(h.leave)
 	held.Wait()
+}
+
+const sharedStore = "127.0.0.1:6379"
+
+func setupRateLimitShared(t *testing.T) map[string]string {
+	server := redistest.New(t)
+	server.Start()
+	replace := oneUpstream(t)
+	replace[sharedStore] = server.Address()
+	return replace
+}
+
+// proveRateLimitShared: two proxies and one that comes later let through what one
+// would, and without the store each limits by itself.
+func proveRateLimitShared(t *testing.T, _ *running) {
+	server := redistest.New(t)
+	reached := func(x *running) *running {
+		if !x.stderr.await("the store is reached") {
+			t.Fatalf("weir did not reach the store:\n%s", x.stderr.String())
+		}
+		return x
+	}
+	join := func() *running {
+		return exampleWith(t, "rate-limit-redis.yaml", sharedStore, server.Address(), oneUpstream(t))
+	}
+	alone := join()
+	for i := range 6 {
+		want := 200
+		if i == 5 {
+			want = 429
+		}
+		alone.want("without the store", alone.get("/"), want)
+	}
+	server.Start()
+	reached(alone)
+	passed := 0
+	for range 3 {
+		x := reached(join())
+		for range 6 {
+			if a := x.get("/"); a.status == 200 {
+				passed++
+			} else {
+				x.want("beyond the burst", a, 429)
+			}
+		}
+	}
+	if passed != 5 {
+		t.Errorf("%d requests passed three proxies, want 5", passed)
+	}
 }
