@@ -24,6 +24,7 @@ func Definition() filter.Definition {
 		Readme:  readme,
 		Default: defaults,
 		Check:   check,
+		Load:    load,
 		Build: func(s Settings, env filter.Env, next stream.Service) (stream.Service, error) {
 			return newService(&s, env, next)
 		},
@@ -37,6 +38,8 @@ type service struct {
 	policy rule.Policy
 	shelf  *shelf
 	counts *counts
+
+	announcer *announcer // nil: purges are for this proxy alone
 
 	maxObject   int64
 	variants    int

@@ -33,6 +33,7 @@ type counts struct {
 	refused                                  map[rule.Refusal]*filter.Counter
 	served, fetched, ages                    *filter.Counter
 	stored, evicted, purged, refreshes, lost *filter.Counter
+	gaps                                     *filter.Counter
 }
 
 func newCounts(env filter.Env) *counts {
@@ -50,6 +51,7 @@ func newCounts(env filter.Env) *counts {
 	c.evicted = env.Counter("weir_cache_evicted_total", "Entries that made room for others in memory.")
 	c.purged = env.Counter("weir_cache_purged_total", "Responses forgotten by purges and by requests that change something.")
 	c.refreshes = env.Counter("weir_cache_refreshes_total", "Responses fetched in the background.")
+	c.gaps = env.Counter("weir_cache_purge_gaps_total", "Times that purges of other proxies were missed, and the cache was emptied.")
 	c.lost = env.Counter("weir_cache_disk_lost_total", "Responses that were not written to the disk: the queue was full, or writing failed.")
 	return c
 }

@@ -28,12 +28,16 @@ type purged struct {
 }
 
 // purge does what an operator orders.
-func (s *service) purge(_ context.Context, input []byte) (any, error) {
+func (s *service) purge(ctx context.Context, input []byte) (any, error) {
 	p, err := s.orderOf(input)
 	if err != nil {
 		return nil, fmt.Errorf("purging the cache: %w", err)
 	}
-	return purged{s.forget(p)}, nil
+	n := s.forget(p)
+	if err := s.announce(ctx, input); err != nil {
+		return nil, fmt.Errorf("%d responses are gone here, and the other proxies were not told: %w; purge again when the store is there", n, err)
+	}
+	return purged{n}, nil
 }
 
 func (s *service) forget(p store.Purge) int {

@@ -8,13 +8,9 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/weirproxy/weir/filter/filtertest"
 	"github.com/weirproxy/weir/stream"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // origin is an upstream that many ask at once.
 type origin struct {

@@ -16,6 +16,8 @@ type Settings struct {
 	Disk Disk `yaml:"disk" json:"disk"`
 	// Key says what makes two requests ask for the same.
 	Key Key `yaml:"key" json:"key"`
+	// Redis tells other proxies what is purged here.
+	Redis Redis `yaml:"redis" json:"redis"`
 	// Limits bound what clients can make the cache hold.
 	Limits Limits `yaml:"limits" json:"limits"`
 	// StaleWhileRevalidate is how long a response that says nothing about it may
@@ -51,6 +53,27 @@ type Disk struct {
 	Path string `yaml:"path" json:"path"`
 	// Size is the room for files, of this route.
 	Size config.Size `yaml:"size" json:"size" min:"1048576"`
+}
+
+// Redis is a store, Redis or Valkey, by which proxies tell each other what is
+// purged. None: a purge is for this proxy alone.
+type Redis struct {
+	// Addresses are host:port, or unix:PATH. Several are the seeds of a cluster.
+	Addresses []string `yaml:"addresses" json:"addresses"`
+	// Username to log in with; none: the default user.
+	Username string `yaml:"username" json:"username"`
+	// Password to log in with, from a file.
+	Password config.Secret `yaml:"password" json:"password"`
+	// Database is its number.
+	Database int `yaml:"database" json:"database" min:"0" max:"1000000"`
+	// TLS connects with TLS; the certificate is judged by the authorities of the system.
+	TLS bool `yaml:"tls" json:"tls"`
+	// Channel is the start of the name under which purges are published; that of
+	// the route follows. Proxies with one channel and one name of the route purge
+	// together.
+	Channel string `yaml:"channel" json:"channel"`
+	// Content is the password. It is read by Load.
+	Content []byte `yaml:"-" json:"-"`
 }
 
 // Key says what makes two requests ask for the same: host, path, and this.
@@ -99,6 +122,7 @@ func defaults() Settings {
 	return Settings{
 		Size: 64 << 20, MaxObject: 4 << 20,
 		Disk:   Disk{Size: 1 << 30},
+		Redis:  Redis{Channel: "weir:cache"},
 		Key:    Key{Query: Query{Sort: true}},
 		Limits: Limits{Variants: 64, NewKeys: 1000, Background: 64},
 		Wait:   config.Duration(5 * time.Second), CacheStatus: true,

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -205,4 +206,30 @@ func (sh *shelf) takeBackground(most int64) bool {
 		return false
 	}
 	return true
+}
+
+// lastPurge is where the number of the last purge that was heard of is kept,
+// beside the files that it counts for.
+const lastPurge = "last-purge"
+
+// remember keeps the number of the last purge.
+func (sh *shelf) remember(number int64) {
+	if sh.disk != nil {
+		if err := sh.disk.files.Note(lastPurge, strconv.FormatInt(number, 10)); err != nil {
+			sh.disk.lost()
+		}
+	}
+}
+
+// recall is the number that an earlier process kept. With a disk that has no
+// number, nobody knows what is missing: -1 is no number.
+func (sh *shelf) recall() (number int64, known bool) {
+	if sh.disk == nil {
+		return 0, false
+	}
+	number, err := strconv.ParseInt(sh.disk.files.Noted(lastPurge), 10, 64)
+	if err != nil {
+		return -1, true
+	}
+	return number, true
 }

@@ -20,7 +20,9 @@ type diskTier struct {
 	queue   []queued
 	waiting int64         // bytes in queue
 	wake    chan struct{} // has room for one
-	scanned sync.Once
+
+	scanning sync.Mutex
+	scanned  bool
 }
 
 type queued struct {
@@ -64,7 +66,7 @@ func (d *diskTier) enqueue(o *object, since uint64) {
 // queued. Each generation of the route has its own run; two at a time share the
 // queue.
 func (d *diskTier) run(ctx context.Context, log *store.Log) {
-	d.scanned.Do(func() { d.files.Scan(ctx) })
+	d.scan(ctx, log)
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,6 +81,20 @@ func (d *diskTier) run(ctx context.Context, log *store.Log) {
 			d.write(q, log)
 		}
 	}
+}
+
+// scan takes in what is on the disk, once: a generation that ends within it
+// leaves it to the next. What was purged since the start stays gone.
+func (d *diskTier) scan(ctx context.Context, log *store.Log) {
+	d.scanning.Lock()
+	defer d.scanning.Unlock()
+	if d.scanned {
+		return
+	}
+	d.scanned = d.files.Scan(ctx, func(labels []string) bool {
+		o := object{labels: labels}
+		return len(labels) == 0 || labels[0] == "" || log.Since(0, o.url(), o.tags(), false)
+	})
 }
 
 func (d *diskTier) next() (queued, bool) {

@@ -16,7 +16,7 @@ import (
 
 // big is more than any window and any buffer of a socket holds without being
 // read.
-var big = strings.Repeat("0123456789abcde\n", 3<<20/16)
+var big = strings.Repeat("0123456789abcde\n", 3<<19/16)
 
 // fineCases are exchanges with a well-behaved upstream. All of them can be had
 // over every pair of protocols.

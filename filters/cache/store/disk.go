@@ -64,20 +64,23 @@ func (d *Disk) Resize(budget int64) {
 }
 
 // Scan takes in what an earlier process left, and removes what it left broken.
-func (d *Disk) Scan(ctx context.Context) {
-	_ = filepath.WalkDir(d.folder, func(path string, entry fs.DirEntry, err error) error {
+// gone tells of the labels of a file whether a purge was about it meanwhile. It
+// is false when ctx ended before.
+func (d *Disk) Scan(ctx context.Context, gone func(labels []string) bool) (whole bool) {
+	err := filepath.WalkDir(d.folder, func(path string, entry fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil || entry.IsDir() {
 			return nil //nolint:nilerr // a folder that cannot be read has no files for us
 		}
-		d.takeIn(path, entry.Name())
+		d.takeIn(path, entry.Name(), gone)
 		return nil
 	})
+	return err == nil
 }
 
-func (d *Disk) takeIn(path, name string) {
+func (d *Disk) takeIn(path, name string, gone func([]string) bool) {
 	key, ok := keyOf(name)
 	if !ok {
 		if strings.HasPrefix(name, strings.TrimSuffix(partPattern, "*")) {
@@ -92,6 +95,9 @@ func (d *Disk) takeIn(path, name string) {
 		return
 	}
 	d.add(&onDisk{key, labels, size}, true)
+	if gone(labels) { // asked last: a purge that comes now finds the file
+		d.Delete(key)
+	}
 }
 
 func keyOf(name string) (key Key, ok bool) {
@@ -268,3 +274,24 @@ func (d *Disk) Len() int {
 
 // Faults is how many files were broken or could not be written.
 func (d *Disk) Faults() int64 { return d.faults.Load() }
+
+// Note keeps a short text beside the files.
+func (d *Disk) Note(name, text string) error {
+	return writeFile(filepath.Join(d.folder, name), []byte(text))
+}
+
+// Noted is that text; "" when there is none.
+func (d *Disk) Noted(name string) string {
+	info, err := os.Stat(filepath.Join(d.folder, name))
+	if err != nil || info.Size() > maxNote {
+		return ""
+	}
+	text, err := os.ReadFile(filepath.Join(d.folder, name))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// maxNote bounds a note.
+const maxNote = 1 << 10

@@ -34,6 +34,8 @@ func made(name string, weight uint32, labels ...string) *thing {
 	return &thing{key(name), weight, labels}
 }
 
+func nothing([]string) bool { return false }
+
 func TestMemory(t *testing.T) {
 	m := NewMemory[*thing](1000, func() {})
 	a := made("a", 400, URLLabel("h/a"), TagLabel("x"))
@@ -174,7 +176,13 @@ func TestDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	later.Scan(context.Background())
+	later.Scan(context.Background(), func(labels []string) bool { return len(labels) == 2 })
+	if later.Len() != 1 {
+		t.Errorf("%d files: what was purged meanwhile is taken in", later.Len())
+	}
+	_ = d.Put(key("a"), labels, content)
+	later, _ = OpenDisk(folder, 1<<20)
+	later.Scan(context.Background(), nothing)
 	if got, ok := later.Get(key("a")); !ok || !bytes.Equal(got, content) || later.Len() != 2 || later.Bytes() != d.Bytes() {
 		t.Errorf("after a restart: %v, %d files, %d bytes", ok, later.Len(), later.Bytes())
 	}
@@ -206,7 +214,7 @@ func TestBrokenFiles(t *testing.T) {
 			}
 			if scanned {
 				d, _ = OpenDisk(d.folder, 1<<20)
-				d.Scan(context.Background())
+				d.Scan(context.Background(), nothing)
 			}
 			if _, ok := d.Get(key("a")); ok {
 				t.Errorf("%s: it is served", name)
@@ -262,7 +270,7 @@ func TestScanRemovesParts(t *testing.T) {
 	d, _ := OpenDisk(t.TempDir(), 1000)
 	os.WriteFile(filepath.Join(d.folder, "part-123"), []byte("x"), 0o600)
 	os.WriteFile(filepath.Join(d.folder, "notes.txt"), []byte("x"), 0o600)
-	d.Scan(context.Background())
+	d.Scan(context.Background(), nothing)
 	if _, err := os.Stat(filepath.Join(d.folder, "part-123")); err == nil {
 		t.Error("a part of a file stays")
 	}

@@ -1,0 +1,158 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weirproxy/weir/filters/cache/store"
+	"github.com/weirproxy/weir/internal/redis"
+)
+
+// announcer tells other proxies what is purged here, and hears what is purged
+// there. Purges are numbered by the store: whoever has missed one, because it
+// was not connected, sees a gap and forgets everything.
+type announcer struct {
+	client  *redis.Client
+	channel string
+	self    string
+	// Each returns the number of the last purge, after this one.
+	publish, last *redis.Script
+
+	mu    sync.Mutex
+	seen  int64 // the last number
+	known bool
+}
+
+// announceTime bounds the question of an operator.
+const announceTime = 2 * time.Second
+
+// announcement is what is published behind the number.
+type announcement struct {
+	From  string          `json:"from"`
+	Order json.RawMessage `json:"order"`
+}
+
+// Close gives the connections up: no route asks for it any more.
+func (a *announcer) Close() error { return a.client.Close() }
+
+// keptAnnouncer is that of an earlier generation, or a new one; nil when the
+// document names no store.
+func (s *service) keptAnnouncer(settings *Redis) (*announcer, error) {
+	if len(settings.Addresses) == 0 {
+		return nil, nil
+	}
+	secret := sha256.Sum256(settings.Content)
+	name := fmt.Sprintf("announcer %q %q %x %d %v %q", settings.Addresses, settings.Username, secret, settings.Database, settings.TLS, settings.Channel)
+	kept := s.env.Keep(name, func() any {
+		return &announcer{
+			client:  redis.New(settings.options(s.env.Log)),
+			channel: settings.Channel + ":" + s.env.Route.Name, self: rand.Text(),
+			publish: redis.NewScript(`local n = redis.call("INCR", KEYS[1]); redis.call("PUBLISH", KEYS[1], n .. " " .. ARGV[1]); return {n}`),
+			last:    redis.NewScript(`return {tonumber(redis.call("GET", KEYS[1]) or "0")}`),
+		}
+	})
+	a, ok := kept.(*announcer)
+	if !ok {
+		return nil, fmt.Errorf("what was kept for purges is a %T", kept)
+	}
+	return a, nil
+}
+
+// listen connects and hears what others purge, until the generation ends.
+func (s *service) listen() {
+	a := s.announcer
+	s.env.Go(func() { a.client.Keep(s.env.Context) })
+	s.env.Go(func() {
+		a.client.Subscribe(s.env.Context, a.channel, func() { s.resume(a) }, func(message string) { s.heard(a, message) })
+	})
+}
+
+// resume looks whether something was purged while nobody listened.
+func (s *service) resume(a *announcer) {
+	ctx, cancel := context.WithTimeout(s.env.Context, announceTime)
+	defer cancel()
+	numbers, err := a.client.Run(ctx, a.last, a.channel, nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.known {
+		a.seen, a.known = s.shelf.recall()
+	}
+	switch {
+	case err != nil || len(numbers) != 1:
+		a.seen = -1 // whatever comes next shows a gap
+		s.env.Log.Warn("the number of the last purge cannot be read; the next one empties the cache", "err", err)
+	case a.known && a.seen != numbers[0]:
+		s.missed()
+		fallthrough
+	default:
+		a.seen, a.known = numbers[0], true
+		s.shelf.remember(a.seen)
+		s.env.Log.Info("purges of other proxies are heard", "channel", a.channel)
+	}
+}
+
+// heard takes a purge of another in.
+func (s *service) heard(a *announcer, message string) {
+	number, text, _ := strings.Cut(message, " ")
+	n, err := strconv.ParseInt(number, 10, 64)
+	var said announcement
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &said)
+	}
+	var p store.Purge
+	if err == nil {
+		p, err = s.orderOf(said.Order)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case err != nil:
+		s.env.Log.Warn("an announced purge is not understood; the cache is emptied instead", "err", err)
+		s.missed()
+	case a.known && n <= a.seen: // known by its number already, or one that resume has seen
+		s.obey(a, &said, p)
+		return
+	case n != a.seen+1:
+		s.missed()
+	default:
+		s.obey(a, &said, p)
+	}
+	if err == nil {
+		a.seen, a.known = n, true
+		s.shelf.remember(n)
+	}
+}
+
+// obey does what another proxy was told.
+func (s *service) obey(a *announcer, said *announcement, p store.Purge) {
+	if said.From != a.self {
+		s.env.Log.Info("purged, as another proxy was told", "responses", s.forget(p))
+	}
+}
+
+// missed forgets everything: some of it was purged, and nobody here knows what.
+func (s *service) missed() {
+	s.env.Log.Warn("purges of other proxies were missed; the cache is emptied", "responses", s.forget(store.Purge{}))
+	s.counts.gaps.Add(1)
+}
+
+// announce tells the others.
+func (s *service) announce(ctx context.Context, input []byte) error {
+	if s.announcer == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, announceTime)
+	defer cancel()
+	text, err := json.Marshal(announcement{From: s.announcer.self, Order: input})
+	if err == nil {
+		_, err = s.announcer.client.Run(ctx, s.announcer.publish, s.announcer.channel, []string{string(text)})
+	}
+	return err
+}

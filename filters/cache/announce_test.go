@@ -1,0 +1,172 @@
+package cache
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/weirproxy/weir/filter/filtertest"
+	"github.com/weirproxy/weir/internal/redis/redistest"
+)
+
+// The library sleeps up to a second before it asks for the topology again, also
+// when it is closed.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+}
+
+// said is a log that a test can wait for.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text.Write(p)
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+// await waits until the log has said it n times.
+func (s *said) await(t *testing.T, text string, n int) {
+	t.Helper()
+	for late := time.After(30 * time.Second); ; {
+		s.mu.Lock()
+		count := strings.Count(s.text.String(), text)
+		s.mu.Unlock()
+		if count >= n {
+			return
+		}
+		select {
+		case <-s.more:
+		case <-late:
+			t.Fatalf("%q was said %d times, want %d:\n%s", text, count, n, s.text.String())
+		}
+	}
+}
+
+// proxy is one of several with a cache, and its log.
+func proxy(t *testing.T, settings string, o *origin) (*world, *said) {
+	w := &world{t: t, House: &filtertest.House{}, origin: o}
+	log := &said{more: make(chan struct{}, 1)}
+	decoded, problems := filtertest.Decode(t, Definition(), settings)
+	if problems.Errors() > 0 {
+		t.Fatal(problems)
+	}
+	env := w.Env(t)
+	env.Log = slog.New(slog.NewTextHandler(log, nil))
+	var err error
+	if w.service, err = Definition().Build(decoded, env, o); err != nil {
+		t.Fatal(err)
+	}
+	kept := w.service.(*service).announcer
+	t.Cleanup(func() { kept.Close() })
+	return w, log
+}
+
+const heard = "purges of other proxies are heard"
+
+func TestPurgesAreAnnounced(t *testing.T) {
+	server := redistest.New(t)
+	server.Start()
+	settings := "redis: {addresses: ['" + server.Address() + "']}"
+	const long = "Cache-Control: max-age=100000"
+	a, aLog := proxy(t, settings, says(200, "page #", long, "Cache-Tag: x"))
+	b, bLog := proxy(t, settings, says(200, "page #", long, "Cache-Tag: x"))
+	aLog.await(t, heard, 1)
+	bLog.await(t, heard, 1)
+	b.get("http://h/1")
+	b.get("http://h/2")
+	a.get("http://h/1")
+
+	if result, err := a.Operate(t.Context(), "purge", map[string]string{"url": "h/1"}); err != nil || result != (purged{1}) {
+		t.Fatalf("%v, %v", result, err)
+	}
+	bLog.await(t, "purged, as another proxy was told", 1)
+	b.want("purged by the other", b.get("http://h/1"), "page 2", "fwd=uri-miss")
+	b.want("not purged", b.get("http://h/2"), "page 1", "hit")
+
+	// The store goes: who purges is told that nobody hears it.
+	server.Kill()
+	_, err := a.Operate(t.Context(), "purge", map[string]string{"tag": "x"})
+	if err == nil || !strings.Contains(err.Error(), "the other proxies were not told") {
+		t.Errorf("%v", err)
+	}
+	// It comes back and knows no numbers any more: what was missed is not known.
+	server.Start()
+	bLog.await(t, heard, 2)
+	bLog.await(t, "purges of other proxies were missed", 1)
+	b.want("nobody knows", b.get("http://h/2"), "page 3", "fwd=uri-miss")
+	if n := b.Counted("weir_cache_purge_gaps_total"); n != 1 {
+		t.Errorf("%d gaps", n)
+	}
+}
+
+// What was purged while a proxy did not run is not found on its disk.
+func TestPurgedWhileNotRunning(t *testing.T) {
+	server := redistest.New(t)
+	server.Start()
+	settings := "{redis: {addresses: ['" + server.Address() + "']}, disk: {path: " + t.TempDir() + "}}"
+	process := func(name string, run func(t *testing.T, w *world, log *said)) {
+		t.Run(name, func(t *testing.T) {
+			w, log := proxy(t, settings, says(200, "page", fresh))
+			log.await(t, heard, 1)
+			run(t, w, log)
+		})
+	}
+	o := &object{key: [32]byte{1}, labels: labelsOf("h/", nil), status: 200}
+	process("first", func(t *testing.T, w *world, _ *said) {
+		if err := w.service.(*service).shelf.disk.files.Put(o.key, o.labels, encode(o)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	process("nothing was missed", func(t *testing.T, w *world, log *said) {
+		w.service.(*service).shelf.disk.scan(t.Context(), &w.service.(*service).shelf.log)
+		if n := w.Counted("weir_cache_purge_gaps_total"); n != 0 || w.Shown().(view).DiskFiles != 1 {
+			t.Errorf("%d gaps, %+v", n, w.Shown())
+		}
+	})
+	server.Command("INCR", "weir:cache:test")
+	process("one was missed", func(t *testing.T, w *world, log *said) {
+		log.await(t, "purges of other proxies were missed", 1)
+		w.service.(*service).shelf.disk.scan(t.Context(), &w.service.(*service).shelf.log)
+		if w.Shown().(view).DiskFiles != 0 {
+			t.Errorf("%+v", w.Shown())
+		}
+	})
+}
+
+func TestRedisSettings(t *testing.T) {
+	password := filepath.Join(t.TempDir(), "password")
+	os.WriteFile(password, []byte("secret\n"), 0o600)
+	decoded, problems := filtertest.Decode(t, Definition(), "redis: {addresses: [10.0.0.1:6379], tls: true, password: {file: "+password+"}}")
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	s := decoded.(Settings)
+	if o := s.Redis.options(slog.Default()); o.Password != "secret" || o.TLS == nil {
+		t.Errorf("%q", o.Password)
+	}
+	for settings, want := range map[string]string{
+		"redis: {addresses: [redis]}":                           "is no address",
+		"redis: {addresses: [h:1], password: {env: X}}":         "is read from a file only",
+		"redis: {addresses: [h:1], password: {file: /none/at}}": "cannot be read",
+	} {
+		if text := filtertest.Check(t, Definition(), settings); len(text) == 0 || !strings.Contains(text[0].String(), want) {
+			t.Errorf("%s: %v", settings, text)
+		}
+	}
+}
