@@ -152,6 +152,11 @@ func (c *Canary) SetDefaults() {
 	c.SlowQuantile, c.SlowFactor, c.FalseAlarm = 0.9, 1.5, 0.01
 }
 
+// SetDefaults: most experiments are over in a month.
+func (s *SplitCookie) SetDefaults() {
+	s.TTL, s.Path, s.Secure, s.SameSite = 30*24*hour, "/", "auto", "lax"
+}
+
 // SetDefaults: 302 is what the Gateway API takes, and browsers do not keep it.
 func (r *Redirect) SetDefaults() { r.Status = 302 }
 

@@ -160,6 +160,22 @@ type Target struct {
 	Weight int `yaml:"weight" json:"weight" max:"1000000"`
 	// Labels: only endpoints of the cluster that have all of them.
 	Labels map[string]string `yaml:"labels" json:"labels,omitempty"`
+	// Match, when present, gives this side the requests for which it holds,
+	// whatever the weights and a canary. The first side whose match holds counts.
+	Match *SideMatch `yaml:"match" json:"match,omitempty"`
+}
+
+// SideMatch are conditions on a request; all of them must hold.
+type SideMatch struct {
+	// Headers are conditions on request headers, also on those that filters of
+	// the route have set.
+	Headers []ValueMatch `yaml:"headers" json:"headers"`
+	// Query are conditions on query parameters (the first of each name).
+	Query []ValueMatch `yaml:"query" json:"query"`
+	// Cookies are conditions on cookies.
+	Cookies []ValueMatch `yaml:"cookies" json:"cookies"`
+	// Clients are address ranges (CIDR) of the client.
+	Clients []string `yaml:"clients" json:"clients"`
 }
 
 // Side is what people call it: the cluster, with the labels if there are any.
@@ -180,6 +196,21 @@ type Split struct {
 	// same value take the same side, and a change of weights moves only those
 	// at the boundary. Empty, or the value absent: random.
 	Key string `yaml:"key" json:"key"`
+	// Issue, when present, gives clients that come without it a random value for
+	// the cookie that key names, so that they stay on their side, too.
+	Issue *SplitCookie `yaml:"issue" json:"issue,omitempty"`
+}
+
+// SplitCookie says how the cookie of a split is set.
+type SplitCookie struct {
+	// TTL is how long the client keeps it.
+	TTL Duration `yaml:"ttl" json:"ttl"`
+	// Path is the path below which it is sent.
+	Path string `yaml:"path" json:"path"`
+	// Secure: the cookie is sent on TLS only. auto is so when it is set on TLS.
+	Secure string `yaml:"secure" json:"secure" enum:"auto,always,never"`
+	// SameSite says whether requests that other sites make have it.
+	SameSite string `yaml:"same_site" json:"same_site" enum:"lax,strict,none"`
 }
 
 // Canary gives a new version a growing share of the requests. It is compared

@@ -79,6 +79,7 @@ type Route struct {
 	Hash    Hash
 	Spec    config.Route
 	Match   Match
+	Sides   []*Match // of Spec.To, in its order; nil where a side has none
 	Filters []Filter
 	// Listeners are the names it serves: all of them spelled out.
 	Listeners []string

@@ -7,7 +7,6 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
-	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/internal/snapshot"
 )
 
@@ -15,6 +14,7 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 	compiled := &snapshot.Route{
 		Spec:    *spec,
 		Match:   match(&spec.Match, r.Below("match")),
+		Sides:   sides(spec, r),
 		Filters: c.filters(spec, r),
 	}
 	for i, name := range spec.Listeners {
@@ -100,14 +100,7 @@ func checkTargets(spec *config.Route, r *config.Report) {
 	if sum == 0 {
 		r.Errorf("to", "give one cluster a weight above 0", "all weights are 0: no request could go anywhere")
 	}
-	if spec.Split.Key == "" {
-		return
-	}
-	if _, err := requestkey.Parse(spec.Split.Key); err != nil {
-		r.Errorf("split.key", "", "split: %v", err)
-	} else if len(spec.To) == 1 && spec.Canary == nil {
-		r.Warnf("split", "remove it", "split has no effect with one cluster")
-	}
+	checkSplit(spec, r)
 }
 
 // filters decodes the settings of every filter, over the defaults of each.

@@ -50,7 +50,7 @@ type part struct {
 
 func partsOf(spec *config.Route) []part {
 	m := &spec.Match
-	return []part{
+	parts := []part{
 		{"match.hosts", len(m.Hosts) > 0, requests | tunnels | connections},
 		{"match.path", m.Path != config.PathMatch{}, requests},
 		{"match.methods", len(m.Methods) > 0, requests},
@@ -72,7 +72,12 @@ func partsOf(spec *config.Route) []part {
 		{"redirect", spec.Redirect != nil, requests},
 		{"respond", spec.Respond != nil, requests},
 		{"split.key", spec.Split.Key != "" && spec.Split.Key != "client", requests | tunnels},
+		{"split.issue", spec.Split.Issue != nil, requests},
 	}
+	for i := range spec.To {
+		parts = append(parts, part{index("to", i) + ".match", spec.To[i].Match != nil, requests | tunnels})
+	}
+	return parts
 }
 
 // checkTraffic refuses what does not go with the kind of the route. It would

@@ -57,6 +57,7 @@ type Outcome struct {
 	Response *stream.Response
 	Target   stream.Target // as the upstream would see it
 	Cluster  string        // where this request would go
+	Chosen   bool          // by the match of that side
 }
 
 // Explain answers q. The error is about q itself; what the proxy would refuse
@@ -218,7 +219,7 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 		return nil
 	}
 	e.Route.Retry = retryOf(&spec.Retry, req.Method)
-	e.describeSplit(spec, outcome.Cluster, req)
+	e.describeSplit(spec, &outcome, req)
 	for _, k := range s.Clusters {
 		if slices.ContainsFunc(spec.To, func(t config.Target) bool { return t.Cluster == k.Spec.Name }) {
 			e.Clusters = append(e.Clusters, clusterOf(k))
@@ -240,7 +241,7 @@ func retryOf(spec *config.Retry, method string) *Retry {
 	return r
 }
 
-func (e *Explanation) describeSplit(spec *config.Route, chosen string, req *stream.Request) {
+func (e *Explanation) describeSplit(spec *config.Route, outcome *Outcome, req *stream.Request) {
 	sum := 0
 	for _, target := range spec.To {
 		sum += target.Weight
@@ -253,9 +254,13 @@ func (e *Explanation) describeSplit(spec *config.Route, chosen string, req *stre
 		return
 	}
 	e.Route.SplitKey = spec.Split.Key
+	if outcome.Chosen {
+		e.Route.Cluster, e.Route.Chosen = outcome.Cluster, true
+		return
+	}
 	if key, err := requestkey.Parse(spec.Split.Key); err == nil {
 		if value, ok := key.Of(req); ok && value != "" { // else the side is random
-			e.Route.Cluster = chosen
+			e.Route.Cluster = outcome.Cluster
 		}
 	}
 }

@@ -78,6 +78,8 @@ type Route struct {
 	Sides    []Side          `json:"sides,omitempty"`
 	// Cluster is where the request goes; "" when that is random.
 	Cluster string `json:"cluster,omitempty"`
+	// Chosen: by the match of that side, whatever the weights.
+	Chosen bool `json:"chosen,omitempty"`
 }
 
 // Filter is a filter with its settings, defaults included.

@@ -110,7 +110,9 @@ func (r *Route) text(t *text) {
 		sides = append(sides, fmt.Sprintf("%s %.4g%%", side.Cluster, side.Percent))
 	}
 	how := "at random"
-	if r.Cluster != "" {
+	if r.Chosen {
+		how = fmt.Sprintf("and by its match here %s", r.Cluster)
+	} else if r.Cluster != "" {
 		how = fmt.Sprintf("by %s, here %s", r.SplitKey, r.Cluster)
 	} else if r.SplitKey != "" {
 		how = fmt.Sprintf("by %s, which the request does not have: at random", r.SplitKey)

@@ -49,6 +49,11 @@ func candidates(t *route.Table, req *stream.Request) []explain.Candidate {
 	return list
 }
 
+// note is a counter that only hears that it was asked to count.
+type note func()
+
+func (n note) Add(int64) { n() }
+
 // act runs the action of a route; clusters note who asked for them and answer
 // nothing.
 func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
@@ -67,7 +72,10 @@ func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
 			return &stream.Response{Body: stream.NoBody}, nil
 		})
 	}
-	last, err := action(r, clusters, target, candidate{})
+	last, err := action(r, clusters, target, candidate{}, exposing{of: func(string) (noting route.Exposure) {
+		noting[route.ByMatch] = note(func() { out.Chosen = true })
+		return noting
+	}})
 	if err != nil {
 		return out, err
 	}

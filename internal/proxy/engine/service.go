@@ -57,7 +57,7 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 		svc.canary = e.controller(svc.tenancy, &r.Spec)
 		candidate.service, candidate.comparison = uses[len(r.Spec.To)].forRoute(r, nil), svc.canary
 	}
-	last, err := action(r, clusters, target, candidate)
+	last, err := action(r, clusters, target, candidate, e.exposing(&r.Spec))
 	if err != nil {
 		svc.tenancy.end()
 		return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
@@ -114,8 +114,8 @@ type candidate struct {
 
 // action is what the last filter of a route calls. clusters are those of the
 // sides, in the order of the document; target is what connects to where a
-// client says.
-func action(r *snapshot.Route, clusters []stream.Service, target stream.Service, canary candidate) (stream.Service, error) {
+// client says; who counts the requests of each side.
+func action(r *snapshot.Route, clusters []stream.Service, target stream.Service, canary candidate, who exposing) (stream.Service, error) {
 	switch {
 	case target != nil:
 		return target, nil
@@ -124,26 +124,11 @@ func action(r *snapshot.Route, clusters []stream.Service, target stream.Service,
 	case r.Spec.Respond != nil:
 		return route.NewRespond(*r.Spec.Respond), nil
 	}
-	to, err := split(r, clusters)
-	if err == nil && canary.service != nil {
-		to, err = route.NewCanary(to, canary.service, canary.comparison, r.Spec.Split.Key, r.Spec.Name)
-	}
+	to, err := sides(r, clusters, canary, who)
 	if err != nil || r.Spec.Rewrite == nil {
 		return to, err
 	}
 	return route.NewRewrite(to, *r.Spec.Rewrite, r.Match)
-}
-
-// split is the split over the clusters of a route, or its one cluster.
-func split(r *snapshot.Route, clusters []stream.Service) (stream.Service, error) {
-	if len(clusters) == 1 && r.Spec.To[0].Weight > 0 {
-		return clusters[0], nil
-	}
-	sides := make([]route.Side, len(clusters))
-	for i, to := range r.Spec.To {
-		sides[i] = route.Side{Name: to.Side(), Weight: to.Weight, Service: clusters[i]}
-	}
-	return route.NewSplit(sides, r.Spec.Split.Key, r.Spec.Name)
 }
 
 // fold puts the filters of r around last.

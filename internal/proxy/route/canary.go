@@ -19,28 +19,31 @@ type Comparison interface {
 // that of a split, and the candidate's share begins at 0: who was given to it
 // stays there while the share grows.
 type candidacy struct {
-	split      // for the point
+	split               // for the point
+	exposed    Exposure // of the candidate
 	arms       [2]stream.Service
 	comparison Comparison
 }
 
 // NewCanary makes an action that gives candidate the share of the requests that
 // comparison says, and baseline the rest. key and salt are as for NewSplit.
-func NewCanary(baseline, candidate stream.Service, comparison Comparison, key, salt string) (stream.Service, error) {
+func NewCanary(baseline stream.Service, candidate Side, comparison Comparison, key, salt string) (stream.Service, error) {
 	s, err := NewSplit(nil, key, salt+"/canary")
 	if err != nil {
 		return nil, err
 	}
-	c := &candidacy{split: *s.(*split), comparison: comparison}
-	c.arms[canary.Baseline], c.arms[canary.Candidate] = baseline, candidate
+	c := &candidacy{split: *s.(*split), exposed: candidate.Exposed, comparison: comparison}
+	c.arms[canary.Baseline], c.arms[canary.Candidate] = baseline, candidate.Service
 	return c, nil
 }
 
 // Serve implements stream.Service.
 func (c *candidacy) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	arm := canary.Baseline
-	if float64(c.point(req)) < c.comparison.Share()*math.MaxUint64 {
+	point, cause := c.place(req)
+	if float64(point) < c.comparison.Share()*math.MaxUint64 {
 		arm = canary.Candidate
+		c.exposed.count(cause)
 	}
 	began := time.Now()
 	resp, err := c.arms[arm].Serve(ctx, req)

@@ -49,7 +49,7 @@ func TestCanaryShare(t *testing.T) {
 	for _, key := range []string{"", "header:x-user"} {
 		asked := map[string]int{}
 		c := &comparing{}
-		s, err := NewCanary(answering(200, nil, asked, "old"), answering(200, nil, asked, "new"), c, key, "r")
+		s, err := NewCanary(answering(200, nil, asked, "old"), Side{Service: answering(200, nil, asked, "new")}, c, key, "r")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestCanaryObserves(t *testing.T) {
 		for arm, share := range []float64{0, 1} {
 			c := &comparing{share: share}
 			side := answering(x.status, x.err, map[string]int{}, "x")
-			s, err := NewCanary(side, side, c, "", "r")
+			s, err := NewCanary(side, Side{Service: side}, c, "", "r")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,6 +18,7 @@ type Side struct {
 	Name    string // of the cluster; sides are laid out in the order of their names
 	Weight  int    // relative to the sum; 0 gets nothing
 	Service stream.Service
+	Exposed Exposure
 }
 
 // split shares requests out by weight. The sides lie one behind the other on
@@ -60,22 +61,24 @@ func NewSplit(sides []Side, key, salt string) (stream.Service, error) {
 var errNoSide = errors.New("split: every weight is 0")
 
 func (s *split) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
-	i := s.side(s.point(req))
+	point, cause := s.place(req)
+	i := s.side(point)
 	if i < 0 {
 		req.Body.Close()
 		return nil, &stream.Fault{Kind: stream.NoCluster, Cause: errNoSide}
 	}
+	s.sides[i].Exposed.count(cause)
 	return s.sides[i].Service.Serve(ctx, req)
 }
 
-// point is where on [0,1) a request lies, in units of 2^-64.
-func (s *split) point(req *stream.Request) uint64 {
+// place is where on [0,1) a request lies, in units of 2^-64, and why there.
+func (s *split) place(req *stream.Request) (point uint64, cause Cause) {
 	var room [64]byte
 	value, ok := s.key.AppendTo(room[:0], req)
 	if !ok || len(value) == 0 {
-		return rand.Uint64()
+		return rand.Uint64(), ByChance
 	}
-	return finish(mix(s.salt, value))
+	return finish(mix(s.salt, value)), ByKey
 }
 
 // side is the side that a point lies on, or -1. at is point * sum / 2^64 in

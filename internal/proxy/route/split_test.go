@@ -35,6 +35,12 @@ func newSplit(t testing.TB, sides []Side, key, salt string) *split {
 	return s.(*split)
 }
 
+// point is where a request lies.
+func (s *split) point(req *stream.Request) uint64 {
+	point, _ := s.place(req)
+	return point
+}
+
 func TestSplitShares(t *testing.T) {
 	const n = 200_000
 	weights := []int{90, 0, 5, 5}
