@@ -239,7 +239,7 @@ func (c *Client) leaveWith(f *stream.Fault) {
 	c.out.mu.Unlock()
 	c.cfg.Go(func() {
 		_ = c.nc.SetWriteDeadline(time.Now().Add(lastWriteTime))
-		c.flush()
+		c.out.settle() // somebody else may be writing it
 		c.end(f)
 	})
 }

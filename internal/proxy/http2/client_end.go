@@ -47,7 +47,7 @@ func (c *Client) die(err error) {
 	}
 	_ = c.nc.SetWriteDeadline(time.Now().Add(lastWriteTime))
 	if bad != nil {
-		c.out.flush()
+		c.out.settle()
 	}
 	o.mu.Lock()
 	o.end(errConnectionOver)
