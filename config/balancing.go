@@ -4,8 +4,10 @@ package config
 // share of the fit endpoints. What it has less goes to the other zones, so that
 // no endpoint gets more than another. It counts on each zone sending as much.
 type ZonePreference struct {
-	// Local is the zone of this proxy, as written at endpoints.
-	Local string `yaml:"local" json:"local" required:"true"`
+	// Local is the zone of this proxy, as written at endpoints; empty: the one that
+	// the process was started with (weir run --zone), for documents that proxies in
+	// several zones share.
+	Local string `yaml:"local" json:"local,omitempty"`
 	// MinEndpoints is how many fit endpoints a priority must have for it: among
 	// few, one more or less moves much traffic.
 	MinEndpoints int `yaml:"min_endpoints" json:"min_endpoints" min:"1"`

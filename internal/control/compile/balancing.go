@@ -72,10 +72,12 @@ func checkPlaces(spec *config.Cluster, r *config.Report) {
 	switch {
 	case spec.DNS != nil:
 		r.Errorf("zone", "remove it", "zone has no effect with dns: records say no zone")
-	case !zones[spec.Zone.Local]:
+	case len(zones) == 0:
+		r.Errorf("zone", "write zone at the endpoints, or remove it", "no endpoint of cluster %q has a zone", spec.Name)
+	case spec.Zone.Local != "" && !zones[spec.Zone.Local]:
 		r.Errorf("zone.local", "write the zone of some endpoints, or give them this one", "no endpoint of cluster %q is in zone %q", spec.Name, spec.Zone.Local)
 	case len(zones) == 1:
-		r.Warnf("zone", "remove it", "zone has no effect: all endpoints are in zone %q", spec.Zone.Local)
+		r.Warnf("zone", "remove it", "zone has no effect: all endpoints are in one")
 	case spec.Balance == "first":
 		r.Warnf("zone", "remove it, or write another balance", "zone has no effect with balance first, which goes by the order alone")
 	case slices.Contains(byKey, spec.Balance):

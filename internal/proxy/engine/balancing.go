@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"sync"
@@ -42,7 +43,10 @@ func (u *upstream) assembleBalancing() error {
 	}
 	layout := endpoint.Layout{Overprovision: spec.Overprovision, PanicBelow: spec.Panic.Below, OnStanding: u.notePanic}
 	if z := spec.Zone; z != nil {
-		layout.Zone, layout.ZoneLeast = z.Local, z.MinEndpoints
+		layout.Zone, layout.ZoneLeast = cmp.Or(z.Local, u.engine.cfg.Zone), z.MinEndpoints
+		if layout.Zone == "" {
+			u.engine.log.Warn("no zone is preferred: start weir with --zone, or write zone.local", "cluster", spec.Name)
+		}
 	}
 	if s := spec.SlowStart; s != nil {
 		layout.SlowStart = endpoint.SlowStart{Window: time.Duration(s.Window), Least: s.MinShare, Aggression: s.Aggression}

@@ -25,6 +25,9 @@ type Config struct {
 	Filters filter.Registry
 	Log     *slog.Logger
 	Control Control
+	// Zone is where this process runs, for clusters that prefer a zone and do not
+	// name it; "": nobody said.
+	Zone string
 }
 
 // Control is what the admin pages ask of the side that makes snapshots. Each
