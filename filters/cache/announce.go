@@ -48,7 +48,7 @@ func (s *service) keptAnnouncer(settings *Redis) (*announcer, error) {
 	if len(settings.Addresses) == 0 {
 		return nil, nil
 	}
-	secret := sha256.Sum256(settings.Content)
+	secret := sha256.Sum256([]byte(settings.Loaded))
 	name := fmt.Sprintf("announcer %q %q %x %d %v %q", settings.Addresses, settings.Username, secret, settings.Database, settings.TLS, settings.Channel)
 	kept := s.env.Keep(name, func() any {
 		return &announcer{

@@ -1,14 +1,12 @@
 package cache
 
 import (
-	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -22,46 +20,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
-// said is a log that a test can wait for.
-type said struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	more chan struct{}
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.text.Write(p)
-	select {
-	case s.more <- struct{}{}:
-	default:
-	}
-	return len(p), nil
-}
-
-// await waits until the log has said it n times.
-func (s *said) await(t *testing.T, text string, n int) {
-	t.Helper()
-	for late := time.After(30 * time.Second); ; {
-		s.mu.Lock()
-		count := strings.Count(s.text.String(), text)
-		s.mu.Unlock()
-		if count >= n {
-			return
-		}
-		select {
-		case <-s.more:
-		case <-late:
-			t.Fatalf("%q was said %d times, want %d:\n%s", text, count, n, s.text.String())
-		}
-	}
-}
-
 // proxy is one of several with a cache, and its log.
-func proxy(t *testing.T, settings string, o *origin) (*world, *said) {
+func proxy(t *testing.T, settings string, o *origin) (*world, *redistest.Log) {
 	w := &world{t: t, House: &filtertest.House{}, origin: o}
-	log := &said{more: make(chan struct{}, 1)}
+	log := redistest.NewLog()
 	decoded, problems := filtertest.Decode(t, Definition(), settings)
 	if problems.Errors() > 0 {
 		t.Fatal(problems)
@@ -86,8 +48,8 @@ func TestPurgesAreAnnounced(t *testing.T) {
 	const long = "Cache-Control: max-age=100000"
 	a, aLog := proxy(t, settings, says(200, "page #", long, "Cache-Tag: x"))
 	b, bLog := proxy(t, settings, says(200, "page #", long, "Cache-Tag: x"))
-	aLog.await(t, heard, 1)
-	bLog.await(t, heard, 1)
+	aLog.Await(t, heard, 1)
+	bLog.Await(t, heard, 1)
 	b.get("http://h/1")
 	b.get("http://h/2")
 	a.get("http://h/1")
@@ -95,7 +57,7 @@ func TestPurgesAreAnnounced(t *testing.T) {
 	if result, err := a.Operate(t.Context(), "purge", map[string]string{"url": "h/1"}); err != nil || result != (purged{1}) {
 		t.Fatalf("%v, %v", result, err)
 	}
-	bLog.await(t, "purged, as another proxy was told", 1)
+	bLog.Await(t, "purged, as another proxy was told", 1)
 	b.want("purged by the other", b.get("http://h/1"), "page 2", "fwd=uri-miss")
 	b.want("not purged", b.get("http://h/2"), "page 1", "hit")
 
@@ -107,8 +69,8 @@ func TestPurgesAreAnnounced(t *testing.T) {
 	}
 	// It comes back and knows no numbers any more: what was missed is not known.
 	server.Start()
-	bLog.await(t, heard, 2)
-	bLog.await(t, "purges of other proxies were missed", 1)
+	bLog.Await(t, heard, 2)
+	bLog.Await(t, "purges of other proxies were missed", 1)
 	b.want("nobody knows", b.get("http://h/2"), "page 3", "fwd=uri-miss")
 	if n := b.Counted("weir_cache_purge_gaps_total"); n != 1 {
 		t.Errorf("%d gaps", n)
@@ -120,28 +82,28 @@ func TestPurgedWhileNotRunning(t *testing.T) {
 	server := redistest.New(t)
 	server.Start()
 	settings := "{redis: {addresses: ['" + server.Address() + "']}, disk: {path: " + t.TempDir() + "}}"
-	process := func(name string, run func(t *testing.T, w *world, log *said)) {
+	process := func(name string, run func(t *testing.T, w *world, log *redistest.Log)) {
 		t.Run(name, func(t *testing.T) {
 			w, log := proxy(t, settings, says(200, "page", fresh))
-			log.await(t, heard, 1)
+			log.Await(t, heard, 1)
 			run(t, w, log)
 		})
 	}
 	o := &object{key: [32]byte{1}, labels: labelsOf("h/", nil), status: 200}
-	process("first", func(t *testing.T, w *world, _ *said) {
+	process("first", func(t *testing.T, w *world, _ *redistest.Log) {
 		if err := w.service.(*service).shelf.disk.files.Put(o.key, o.labels, encode(o)); err != nil {
 			t.Fatal(err)
 		}
 	})
-	process("nothing was missed", func(t *testing.T, w *world, log *said) {
+	process("nothing was missed", func(t *testing.T, w *world, log *redistest.Log) {
 		w.service.(*service).shelf.disk.scan(t.Context(), &w.service.(*service).shelf.log)
 		if n := w.Counted("weir_cache_purge_gaps_total"); n != 0 || w.Shown().(view).DiskFiles != 1 {
 			t.Errorf("%d gaps, %+v", n, w.Shown())
 		}
 	})
 	server.Command("INCR", "weir:cache:test")
-	process("one was missed", func(t *testing.T, w *world, log *said) {
-		log.await(t, "purges of other proxies were missed", 1)
+	process("one was missed", func(t *testing.T, w *world, log *redistest.Log) {
+		log.Await(t, "purges of other proxies were missed", 1)
 		w.service.(*service).shelf.disk.scan(t.Context(), &w.service.(*service).shelf.log)
 		if w.Shown().(view).DiskFiles != 0 {
 			t.Errorf("%+v", w.Shown())
@@ -159,6 +121,11 @@ func TestRedisSettings(t *testing.T) {
 	s := decoded.(Settings)
 	if o := s.Redis.options(slog.Default()); o.Password != "secret" || o.TLS == nil {
 		t.Errorf("%q", o.Password)
+	}
+	for _, form := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if text := fmt.Sprintf(form, s); strings.Contains(text, "secret") {
+			t.Errorf("%s shows the password: %s", form, text)
+		}
 	}
 	for settings, want := range map[string]string{
 		"redis: {addresses: [redis]}":                           "is no address",

@@ -103,7 +103,7 @@ func (s *service) openDisk(settings *Settings) (*diskTier, error) {
 // options are those of the client.
 func (r *Redis) options(log *slog.Logger) redis.Options {
 	o := redis.Options{
-		Addresses: r.Addresses, Username: r.Username, Password: strings.TrimRight(string(r.Content), "\r\n"), Database: r.Database,
+		Addresses: r.Addresses, Username: r.Username, Password: string(r.Loaded), Database: r.Database,
 		Timeout: announceTime, Log: log,
 	}
 	if r.TLS {

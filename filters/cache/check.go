@@ -68,7 +68,7 @@ func load(s *Settings, read filter.Reader, report *config.Report) {
 		report.Errorf("redis.password", "name a file that Weir may read", "the password cannot be read: %v", err)
 		return
 	}
-	s.Redis.Content = content
+	s.Redis.Loaded = Hidden(strings.TrimRight(string(content), "\r\n"))
 }
 
 func checkParameters(names []string, list string, report *config.Report) {

@@ -72,9 +72,18 @@ type Redis struct {
 	// the route follows. Proxies with one channel and one name of the route purge
 	// together.
 	Channel string `yaml:"channel" json:"channel"`
-	// Content is the password. It is read by Load.
-	Content []byte `yaml:"-" json:"-"`
+	// Loaded is the password. It is read by Load.
+	Loaded Hidden `yaml:"-" json:"-"`
 }
+
+// Hidden is text that no printer shows.
+type Hidden string
+
+// String hides it.
+func (Hidden) String() string { return "[hidden]" }
+
+// GoString hides it from %#v, too.
+func (Hidden) GoString() string { return "[hidden]" }
 
 // Key says what makes two requests ask for the same: host, path, and this.
 type Key struct {

@@ -13,7 +13,7 @@ import (
 // is told that something may have been lost.
 func TestSubscribe(t *testing.T) {
 	server := redistest.New(t)
-	log := newLines()
+	log := redistest.NewLog()
 	c := keep(t, Options{Addresses: []string{server.Address()}}, log)
 	begun, heard := make(chan struct{}, 10), make(chan string, 10)
 	ctx, cancel := context.WithCancel(context.Background())

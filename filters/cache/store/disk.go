@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -282,11 +283,12 @@ func (d *Disk) Note(name, text string) error {
 
 // Noted is that text; "" when there is none.
 func (d *Disk) Noted(name string) string {
-	info, err := os.Stat(filepath.Join(d.folder, name))
-	if err != nil || info.Size() > maxNote {
+	f, err := os.Open(filepath.Join(d.folder, name))
+	if err != nil {
 		return ""
 	}
-	text, err := os.ReadFile(filepath.Join(d.folder, name))
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxNote))
 	if err != nil {
 		return ""
 	}
