@@ -56,5 +56,5 @@ func (s *Set) Room(i int, bound float64, inFlight int64, weight uint64) int64 {
 	if weight == 0 {
 		return math.MaxInt64
 	}
-	return max(leastRoom, int64(math.Ceil(bound * float64(inFlight+1) * float64(s.weights[i]) / float64(weight))))
+	return max(leastRoom, int64(math.Ceil(bound*float64(inFlight+1)*float64(s.weights[i])/float64(weight))))
 }

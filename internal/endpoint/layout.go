@@ -116,27 +116,20 @@ func group[K cmp.Ordered](endpoints []*Endpoint, key func(*Endpoint) K) [][]*End
 	return groups
 }
 
-// parts are all sets that picks from s may look at.
-func (s *Set) parts() []*Set {
-	sets := []*Set{s}
+// Parts calls f for each set that picks from s look at, to make it ready: those
+// of the levels, or s itself when there are none.
+func (s *Set) Parts(f func(part *Set)) {
+	if s.levels == nil {
+		f(s)
+	}
 	for i := range s.levels {
 		l := &s.levels[i]
-		if l.Set != s {
-			sets = append(sets, l.Set)
-		}
+		f(l.Set)
 		if l.Blind != nil {
-			sets = append(sets, l.Blind)
+			f(l.Blind)
 		}
 		for j := range l.Zones {
-			sets = append(sets, l.Zones[j].Set)
+			f(l.Zones[j].Set)
 		}
-	}
-	return sets
-}
-
-// Parts calls f for each set that picks from s may look at, to make it ready.
-func (s *Set) Parts(f func(part *Set)) {
-	for _, part := range s.parts() {
-		f(part)
 	}
 }

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,8 +18,9 @@ type Set struct {
 	levels []Level
 	blind  bool // whoever picks does not ask for health
 
-	standing atomic.Pointer[Standing]
-	busy     atomic.Pointer[busy]
+	standing   atomic.Pointer[Standing]
+	restanding sync.Mutex // held by who makes another standing
+	busy       atomic.Pointer[busy]
 
 	// picked are the endpoints with a weight, in order; tickets 0 to total-1
 	// are dealt out among them by weight: ticket t belongs to the first one

@@ -39,9 +39,17 @@ func (s *Set) Standing(now time.Time) *Standing {
 	if last != nil && last.changes == changes && now.Sub(first.born) < last.until {
 		return last
 	}
+	if !s.restanding.TryLock() {
+		if last != nil {
+			return last // somebody is at it: what held a moment ago will do
+		}
+		s.restanding.Lock()
+	}
+	defer s.restanding.Unlock()
 	st := s.stand(now)
 	st.changes = changes
-	if s.standing.CompareAndSwap(last, st) && s.layout.OnStanding != nil {
+	s.standing.Store(st)
+	if s.layout.OnStanding != nil {
 		s.layout.OnStanding(st)
 	}
 	return st

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 )
@@ -340,4 +341,44 @@ func TestPrime(t *testing.T) {
 			t.Errorf("%d: %d, want %d", n, got, want)
 		}
 	}
+}
+
+// TestParts: what picks look at is made ready, and nothing else.
+func TestParts(t *testing.T) {
+	for _, c := range []struct {
+		places []string
+		below  float64
+		want   int
+	}{
+		{nil, 0, 1}, {[]string{"0/", "0/"}, 0, 1}, {[]string{"0/", "1/"}, 0, 2}, {[]string{"0/", "1/"}, 0.1, 4},
+		{[]string{"0/a", "0/b"}, 0, 3}, {[]string{"0/a", "0/b", "1/a", "1/a"}, 0, 4},
+	} {
+		n := 0
+		Layout{PanicBelow: c.below}.NewSet(placed(c.places...)).Parts(func(*Set) { n++ })
+		if n != c.want {
+			t.Errorf("%v: %d parts, want %d", c.places, n, c.want)
+		}
+	}
+}
+
+// TestStandingConcurrently: many ask while health changes; each has an answer that
+// was true.
+func TestStandingConcurrently(t *testing.T) {
+	list := placed("0/", "0/", "1/", "1/")
+	set := Layout{Overprovision: 1}.NewSet(list)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 500 {
+				if i == 0 {
+					list[n%4].Checked(n/4%2 == 0, "test", start)
+				}
+				if l := set.Standing(start).Levels; len(l) != 2 || math.Abs(l[0].Share+l[1].Share-1) > 1e-9 {
+					t.Errorf("%+v", l)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -20,7 +20,7 @@ func TestModel(t *testing.T) {
 	for _, name := range Names() {
 		balancers[name], _ = balancer(t, name)
 	}
-	for range 1000 {
+	for range 300 {
 		list, layout := randomState(r)
 		set := layout.NewSet(list)
 		var tried []*endpoint.Endpoint
