@@ -12,6 +12,8 @@ type Document struct {
 	Metrics Metrics `yaml:"metrics" json:"metrics"`
 	// Redact names what no output may show: logs, admin pages, snapshots.
 	Redact Redact `yaml:"redact" json:"redact"`
+	// Overload says what is done before the process has used up what it may.
+	Overload Overload `yaml:"overload" json:"overload"`
 	// Drain says how the process ends.
 	Drain Drain `yaml:"drain" json:"drain"`
 	// Listeners are the addresses where clients connect.
@@ -39,7 +41,7 @@ func (d *Document) At(path string) Pos {
 // BrokenObject is an object that was written and could not be read.
 type BrokenObject struct {
 	// Kind is listener, route, cluster, or the key of a part that is not a
-	// list: admin, access_log, metrics, redact, drain.
+	// list: admin, access_log, metrics, redact, overload, drain.
 	Kind string
 	// Name is "" for such a part, and when the name itself is what is wrong:
 	// then it may be any object of the kind that is not there otherwise.
@@ -101,6 +103,28 @@ type Redact struct {
 	Headers []string `yaml:"headers" json:"headers"`
 	// Query are the keys whose values are replaced.
 	Query []string `yaml:"query" json:"query"`
+}
+
+// Overload says what is done before the process has used up what it may: memory,
+// descriptors and connections. The thing that is used most decides.
+type Overload struct {
+	// Enabled is false where nothing is to be done.
+	Enabled bool `yaml:"enabled" json:"enabled"`
+	// Memory is how much the process may have; 0: what its cgroup says, or four
+	// fifths of the machine's.
+	Memory Size `yaml:"memory" json:"memory"`
+	// MaxConnections is the largest number of connections of all listeners
+	// together; 0: that of each listener alone counts.
+	MaxConnections int `yaml:"max_connections" json:"max_connections"`
+	// Tighten is the share from which connections end with the answer to their
+	// present request.
+	Tighten float64 `yaml:"tighten" json:"tighten" max:"1"`
+	// Shed is the share from which requests of routes with importance: low are
+	// refused.
+	Shed float64 `yaml:"shed" json:"shed" max:"1"`
+	// Refuse is the share from which new connections are refused, and requests
+	// of all routes but those with importance: high.
+	Refuse float64 `yaml:"refuse" json:"refuse" max:"1"`
 }
 
 // Drain says how the process, or a part that a change removed, ends.

@@ -23,6 +23,9 @@ type Route struct {
 	Match Match `yaml:"match" json:"match"`
 	// Priority comes before every other rule of precedence; higher wins.
 	Priority int `yaml:"priority" json:"priority" min:"-1000000" max:"1000000"`
+	// Importance is low, normal or high: what is refused first when the process
+	// comes to the end of what it may use (overload).
+	Importance string `yaml:"importance" json:"importance" enum:"low,normal,high"`
 	// ClientCertificate is any, or require, which refuses requests from
 	// connections that showed no verified certificate (with 421 or 403).
 	ClientCertificate string `yaml:"client_certificate" json:"client_certificate" enum:"any,require"`

@@ -69,6 +69,7 @@ func partOf(a, b string) bool {
 // import any of them. golang.org/x/sys is the system itself and has no door.
 var doors = map[string]string{
 	"go.yaml.in/yaml/v3":                        "config",
+	"github.com/KimMachineGun/automemlimit":     "internal/pressure",
 	"github.com/andybalholm/brotli":             "filters/compress",
 	"github.com/fsnotify/fsnotify":              "internal/control/source/file",
 	"github.com/klauspost/compress":             "filters/compress",

@@ -23,6 +23,7 @@ type Snapshot struct {
 	AccessLog config.AccessLog
 	Metrics   config.Metrics
 	Redact    config.Redact
+	Overload  config.Overload
 	Drain     config.Drain
 
 	// Sorted by name.

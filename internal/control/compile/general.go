@@ -17,6 +17,7 @@ type general struct {
 	accessLog config.AccessLog
 	metrics   config.Metrics
 	redact    config.Redact
+	overload  config.Overload
 	drain     config.Drain
 	held      []string
 }
@@ -24,7 +25,7 @@ type general struct {
 func (c *compiler) compileGeneral() {
 	g := &c.general
 	g.admin, g.accessLog, g.metrics = c.doc.Admin, c.doc.AccessLog, c.doc.Metrics
-	g.redact, g.drain = c.doc.Redact, c.doc.Drain
+	g.redact, g.overload, g.drain = c.doc.Redact, c.doc.Overload, c.doc.Drain
 	for _, part := range []struct {
 		name  string
 		check func(*config.Report)
@@ -33,6 +34,7 @@ func (c *compiler) compileGeneral() {
 		{"access_log", c.checkAccessLog},
 		{"metrics", c.checkMetrics},
 		{"redact", c.checkRedact},
+		{"overload", c.checkOverload},
 		{"drain", c.checkDrain},
 	} {
 		clean := true
@@ -55,6 +57,8 @@ func (g *general) hold(part string, last *snapshot.Snapshot) {
 		g.metrics = last.Metrics
 	case "redact":
 		g.redact = last.Redact
+	case "overload":
+		g.overload = last.Overload
 	case "drain":
 		g.drain = last.Drain
 	default:
@@ -75,6 +79,7 @@ func (g *general) holdUnwritten(last *snapshot.Snapshot) {
 		{"access_log", g.accessLog, defaults.AccessLog, last.AccessLog},
 		{"metrics", g.metrics, defaults.Metrics, last.Metrics},
 		{"redact", g.redact, defaults.Redact, last.Redact},
+		{"overload", g.overload, defaults.Overload, last.Overload},
 		{"drain", g.drain, defaults.Drain, last.Drain},
 	} {
 		if reflect.DeepEqual(part.now, part.none) && !reflect.DeepEqual(part.now, part.was) {
@@ -159,6 +164,20 @@ func (c *compiler) checkRedact(r *config.Report) {
 		if name == "" {
 			r.Errorf(index("query", i), "write the name of a parameter", "the name of a query parameter is empty")
 		}
+	}
+}
+
+func (c *compiler) checkOverload(r *config.Report) {
+	o := &c.general.overload
+	if o.Memory > 0 {
+		atLeast(r, "memory", o.Memory, 32<<20)
+	}
+	if o.Tighten <= 0 || o.Tighten > o.Shed || o.Shed > o.Refuse {
+		r.Errorf("tighten", "write for example tighten: 0.8, shed: 0.9, refuse: 0.95",
+			"tighten (%v), shed (%v) and refuse (%v) are not above 0 and one after the other", o.Tighten, o.Shed, o.Refuse)
+	}
+	if !o.Enabled {
+		r.Warnf("enabled", "remove it", "the process takes what comes until the system ends it")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/pressure"
 	"github.com/weirproxy/weir/internal/proxy/admin"
 	"github.com/weirproxy/weir/internal/proxy/record"
 	"github.com/weirproxy/weir/internal/snapshot"
@@ -61,7 +62,13 @@ type Engine struct {
 	admin     adminPlace
 	accessLog config.AccessLog // of the recorder; guarded by apply
 
-	lodging lodging // what filters keep
+	lodging  lodging // what filters keep
+	pressure *pressure.Monitor
+	memory   memorySensor
+	// maxConnections is that of all listeners together; 0: none.
+	maxConnections atomic.Int64
+	overload       config.Overload // guarded by apply
+	looking        bool            // guarded by apply
 
 	draining atomic.Bool
 	retired  sync.WaitGroup // parts of former generations that still drain
@@ -80,6 +87,7 @@ type generation struct {
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, log: cfg.Log, started: time.Now()}
 	e.dialer.SetMultipathTCP(false)
+	e.pressure = e.newPressure()
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
@@ -110,6 +118,7 @@ func (e *Engine) Apply(s *snapshot.Snapshot) error {
 		e.discard(next, nil)
 		return &failed
 	}
+	e.applyOverload(s.Overload)
 	next.snapshot = s.With(&failed)
 	e.settle(next)
 	e.swap(next, before)

@@ -72,6 +72,7 @@ func placeOf(l *snapshot.Listener) string {
 // newFront makes a front without an address.
 func (e *Engine) newFront(l *snapshot.Listener) (*front, error) {
 	f := &front{engine: e, spec: l, router: route.NewRouter(route.Build(nil))}
+	f.router.Guard(e.pressure.Level)
 	f.sockets = websocket.New(f.router, websocket.Config{Log: e.log})
 	if l.TLS != nil {
 		server, err := tlsedge.NewServer(f.tlsConfig(l))
@@ -158,7 +159,7 @@ func (f *front) listenerConfig() listener.Config {
 	return listener.Config{
 		Name: l.Spec.Name, Network: l.Network, Address: l.Address,
 		MaxConnections: l.Spec.Limits.MaxConnections, MaxPerClient: l.Spec.Limits.MaxConnectionsPerClient,
-		IDs: &f.engine.connIDs, Log: f.engine.log,
+		IDs: &f.engine.connIDs, Log: f.engine.log, Refuse: f.engine.refusing,
 	}
 }
 

@@ -14,6 +14,7 @@ func (e *Engine) register() {
 	e.recorder.Register(e.frontSamples)
 	e.recorder.Register(e.upstreamSamples)
 	e.recorder.Register(e.filterSamples)
+	e.recorder.Register(e.overloadSamples)
 	e.recorder.Register(e.canarySamples)
 	if e.cfg.Control.Metrics != nil {
 		e.recorder.Register(e.cfg.Control.Metrics)

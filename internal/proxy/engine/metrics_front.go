@@ -70,7 +70,7 @@ func (f *front) samples(emit func(record.Sample), name string) {
 		s := &f.ln.Stats
 		connsOpen.sample(emit, float64(s.Open.Load()), "listener", name)
 		connsAccepted.sample(emit, float64(s.Accepted.Load()), "listener", name)
-		connsRefused.each(emit, []counted{{"max_connections", &s.RefusedFull}, {"max_connections_per_client", &s.RefusedClient}}, "limit", "listener", name)
+		connsRefused.each(emit, []counted{{"max_connections", &s.RefusedFull}, {"max_connections_per_client", &s.RefusedClient}, {"overload", &s.RefusedBusy}}, "limit", "listener", name)
 		acceptErrors.sample(emit, float64(s.AcceptErrors.Load()), "listener", name)
 		connPanics.sample(emit, float64(s.Panics.Load()), "listener", name)
 	}
@@ -111,7 +111,7 @@ func (f *front) codecSamples(emit func(record.Sample), name string) {
 	websocketEnds.each(emit, []counted{{"opened", &ws.Opened}, {"told", &ws.ClosedByDrain}, {"forced", &ws.Forced}, {"panic", &ws.Panics}}, "event", "listener", name)
 	rs := f.router.Stats()
 	routeRefused.each(emit, []counted{
-		{"no_route", &rs.NoRoute}, {"misdirected", &rs.Misdirected}, {"forbidden", &rs.Forbidden}, {"no_connect", &rs.NoConnect}, {"too_early", &rs.TooEarly},
+		{"no_route", &rs.NoRoute}, {"misdirected", &rs.Misdirected}, {"forbidden", &rs.Forbidden}, {"no_connect", &rs.NoConnect}, {"too_early", &rs.TooEarly}, {"overload", &rs.Shed},
 	}, "reason", "listener", name)
 	routesServed.sample(emit, float64(f.router.Table().Len()), "listener", name)
 }

@@ -91,6 +91,7 @@ func (s *server) serveHTTP(f *front, l *snapshot.Listener, phases *stream.PhaseL
 			MaxStreams: h.MaxStreams, StreamWindow: int64(h.StreamWindow), ConnectionWindow: int64(h.ConnectionWindow), MaxAbuse: h.MaxAbuse,
 			Service: s.answer, Refuse: s.refuse, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: *phases,
 			MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),
+			Tight: e.tight,
 		})
 		preface = s.http2.Serve
 	}
@@ -101,7 +102,7 @@ func (s *server) serveHTTP(f *front, l *snapshot.Listener, phases *stream.PhaseL
 		},
 		Service: s.answer, Refuse: s.refuse, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: *phases,
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),
-		HTTP2: preface,
+		HTTP2: preface, Tight: e.tight,
 	})
 }
 

@@ -46,7 +46,7 @@ func (e *Engine) viewSnapshot() any {
 
 // documentOf is the document that would compile to s.
 func documentOf(s *snapshot.Snapshot) *config.Document {
-	doc := &config.Document{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Drain: s.Drain}
+	doc := &config.Document{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Overload: s.Overload, Drain: s.Drain}
 	for _, l := range s.Listeners {
 		doc.Listeners = append(doc.Listeners, l.Spec)
 	}

@@ -35,6 +35,9 @@ type ServerConfig struct {
 	// HTTP/2, which it reads again. It owns the connection then, and closes it.
 	// Nil: such a client gets 505.
 	HTTP2 func(ctx context.Context, nc net.Conn, facts *stream.Conn)
+	// Tight, when not nil, ends connections with the answer to their present
+	// request while it is true.
+	Tight func() bool
 	// MaxRequests and MaxAge of a connection, 0 for none; MaxAge is spread by
 	// ten per cent either way so that connections do not end together.
 	MaxRequests int

@@ -320,8 +320,8 @@ func (r *requestReader) keepAlive(proto stream.Proto) bool {
 
 // full tells whether the connection has served its share.
 func (c *serverConn) full(now time.Time) bool {
-	limit := c.srv.cfg.MaxRequests
-	return limit > 0 && c.served >= limit || !c.expiry.IsZero() && now.After(c.expiry)
+	cfg := &c.srv.cfg
+	return cfg.MaxRequests > 0 && c.served >= cfg.MaxRequests || !c.expiry.IsZero() && now.After(c.expiry) || cfg.Tight != nil && cfg.Tight()
 }
 
 // exchange answers the request that next has read. It reports whether the

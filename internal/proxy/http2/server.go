@@ -36,6 +36,9 @@ type ServerConfig struct {
 	Go     func(func())
 	Dog    *watchdog.Dog
 	Phases stream.PhaseLimits
+	// Tight, when not nil, ends connections behind their next request while it is
+	// true.
+	Tight func() bool
 	// MaxRequests and MaxAge of a connection, 0 for none; MaxAge is spread by
 	// ten per cent either way so that connections do not end together.
 	MaxRequests int

@@ -95,9 +95,9 @@ func (c *serverConn) newStream(id uint32, block []byte) *failure {
 
 // full tells whether the connection has served its share.
 func (c *serverConn) full() bool {
-	limit := c.srv.cfg.MaxRequests
-	return c.srv.retired.Load() || limit > 0 && c.requests.Load() >= int64(limit) ||
-		!c.expiry.IsZero() && c.now.After(c.expiry)
+	cfg := &c.srv.cfg
+	return c.srv.retired.Load() || cfg.MaxRequests > 0 && c.requests.Load() >= int64(cfg.MaxRequests) ||
+		!c.expiry.IsZero() && c.now.After(c.expiry) || cfg.Tight != nil && cfg.Tight()
 }
 
 // begin makes s ready for a request.

@@ -108,6 +108,11 @@ func (l *Listener) sleep(d time.Duration) bool {
 // that refused it. Only the accept loop calls it, so Open can only fall
 // between the check and the add.
 func (l *Listener) admit(nc net.Conn) (refused string) {
+	if l.refuse != nil && l.refuse() {
+		l.Stats.RefusedBusy.Add(1)
+		nc.Close()
+		return "overload"
+	}
 	if limit := l.max.Load(); limit > 0 && l.Stats.Open.Load() >= limit {
 		l.Stats.RefusedFull.Add(1)
 		nc.Close()

@@ -19,6 +19,8 @@ type Config struct {
 	// MaxConnections and MaxPerClient bound the open connections of all and of
 	// one client address (IPv6: of one /64); 0: no limit.
 	MaxConnections, MaxPerClient int
+	// Refuse, when not nil, refuses connections while it is true.
+	Refuse func() bool
 	// IDs numbers connections. Listeners that share it give no number twice; nil: an own one.
 	IDs *atomic.Uint64
 	Log *slog.Logger // nil: slog.Default()
@@ -35,6 +37,7 @@ type Stats struct {
 	Open          atomic.Int64 // under way now
 	RefusedFull   atomic.Int64 // closed at once: MaxConnections
 	RefusedClient atomic.Int64 // closed at once: MaxPerClient
+	RefusedBusy   atomic.Int64 // closed at once: Refuse
 	AcceptErrors  atomic.Int64 // failed accept calls (no descriptors, ...)
 	Panics        atomic.Int64 // handlers that panicked; their connection was closed
 }
@@ -50,6 +53,7 @@ type Listener struct {
 	handler atomic.Pointer[Handler]
 	max     atomic.Int64
 	clients clients
+	refuse  func() bool // may be nil
 
 	// live counts what Wait waits for: the connections, and one for the accept
 	// loop, or for the loop that may still come.
@@ -75,7 +79,7 @@ func Open(cfg Config) (*Listener, error) {
 
 func newListener(cfg Config, ln net.Listener) *Listener {
 	l := &Listener{
-		name: cfg.Name, ln: ln, log: cfg.Log, ids: cfg.IDs,
+		name: cfg.Name, ln: ln, log: cfg.Log, ids: cfg.IDs, refuse: cfg.Refuse,
 		ended: make(chan struct{}), stop: make(chan struct{}), left: make(chan struct{}),
 	}
 	if l.log == nil {

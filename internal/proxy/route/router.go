@@ -6,14 +6,17 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"github.com/weirproxy/weir/internal/pressure"
 	"github.com/weirproxy/weir/stream"
 )
 
 // Router sends each request to the service of its route.
 type Router struct {
-	table atomic.Pointer[Table]
-	stats Stats
+	table    atomic.Pointer[Table]
+	pressure func() pressure.Level // may be nil
+	stats    Stats
 }
 
 // Stats are the counters of a Router.
@@ -23,6 +26,7 @@ type Stats struct {
 	Forbidden   atomic.Int64 // a route that needs a client certificate, without TLS
 	NoConnect   atomic.Int64 // CONNECT that no route takes
 	TooEarly    atomic.Int64 // 425: early data on a route that does not take it
+	Shed        atomic.Int64 // 503: the route is not important enough at the time
 }
 
 // NewRouter makes a Router.
@@ -31,6 +35,10 @@ func NewRouter(t *Table) *Router {
 	r.table.Store(t)
 	return r
 }
+
+// Guard lets the router refuse requests of routes that are not important enough
+// for the level. It is called before the first request.
+func (r *Router) Guard(level func() pressure.Level) { r.pressure = level }
 
 // Swap replaces the table. Requests under way keep the service they have.
 func (r *Router) Swap(t *Table) { r.table.Store(t) }
@@ -49,6 +57,13 @@ func (r *Router) Serve(ctx context.Context, req *stream.Request) (*stream.Respon
 		return nil, r.nothing(req)
 	}
 	req.Exchange.Route, req.Tunnel = entry.Label, entry.tunnel
+	if r.pressure != nil {
+		if level := r.pressure(); level != pressure.Calm && entry.sheds != pressure.Calm && level >= entry.sheds {
+			r.stats.Shed.Add(1)
+			req.Body.Close()
+			return nil, &stream.Fault{Kind: stream.Overloaded, Limit: "overload", RetryAfter: time.Second}
+		}
+	}
 	if entry.certificate || req.Early {
 		if fault := r.check(entry, req); fault != nil {
 			req.Body.Close()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weirproxy/weir/internal/pressure"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
 )
@@ -22,11 +23,20 @@ type Entry struct {
 	certificate bool // the route requires one
 	early       bool // it takes early data
 	tunnel      stream.TunnelLimits
+	sheds       pressure.Level // from which its requests are refused; Calm: never
 }
 
 func (e *Entry) fill() {
 	spec := &e.Route.Spec
 	e.certificate, e.early = spec.ClientCertificate == "require", spec.EarlyData
+	switch spec.Importance {
+	case "low":
+		e.sheds = pressure.Shedding
+	case "high":
+		e.sheds = pressure.Calm
+	default:
+		e.sheds = pressure.Refusing
+	}
 	e.tunnel = stream.TunnelLimits{Idle: time.Duration(spec.Tunnel.Idle), Max: time.Duration(spec.Tunnel.Max)}
 }
 
