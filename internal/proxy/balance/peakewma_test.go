@@ -206,6 +206,30 @@ func TestPeakEWMAPenalties(t *testing.T) {
 	}
 }
 
+// TestPeakEWMANewcomer: one of which nothing is known is judged by what it has
+// under way, whatever is known of the others.
+func TestPeakEWMANewcomer(t *testing.T) {
+	for _, c := range []struct {
+		busyNew, busyOld int
+		want             int
+	}{{2, 1, 1}, {1, 2, 0}} {
+		list := named(2)
+		PeakEWMA{}.Answered(list[1], time.Millisecond, start)
+		for range c.busyNew {
+			list[0].Began()
+		}
+		for range c.busyOld {
+			list[1].Began()
+		}
+		for range 50 {
+			if ep, _ := (PeakEWMA{}).Pick(endpoint.NewSet(list), start, nil, 0); ep != list[c.want] {
+				t.Errorf("%d under way at the newcomer, %d at the other: the wrong one was picked", c.busyNew, c.busyOld)
+				break
+			}
+		}
+	}
+}
+
 // TestPeakEWMAWeight: the heavy one of two that are alike takes more.
 func TestPeakEWMAWeight(t *testing.T) {
 	r := seeded(t)
