@@ -263,14 +263,19 @@ func TestWaitersOfAnotherKind(t *testing.T) {
 		}}
 		w := cached(t, "", o)
 		var all sync.WaitGroup
-		for _, who := range []string{"", "anna", "bob", "", "anna"} {
+		for _, who := range []string{"anna", "", "bob", "", "anna"} {
+			synctest.Wait() // the one before is on its way
 			all.Go(func() {
 				var fields []string
 				if who != "" {
 					fields = []string{"Authorization: " + who}
 				}
+				start := time.Now()
 				if g := w.get("http://h/", fields...); g.body != "for "+who {
 					t.Errorf("%s: %q", who, g.body)
+				}
+				if took := time.Since(start); who == "" && took != time.Second {
+					t.Errorf("nobody in particular waited %v for somebody", took)
 				}
 			})
 		}
@@ -376,6 +381,35 @@ func TestNobodyReadsTheEnd(t *testing.T) {
 type known struct{ slowly }
 
 func (k *known) Bytes() ([]byte, bool) { return nil, k.rest == "" }
+
+// The leader has the head and leaves at once: those who waited for the head have
+// their places in the content already.
+func TestLeaderLeavesWithTheHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, feeds := streaming(3, fresh)
+		gate := gated(o)
+		w := cached(t, "", o)
+		var leader sync.WaitGroup
+		leader.Go(func() { w.open(t.Context(), "http://h/").Body.Close() })
+		synctest.Wait()
+		others := w.crowd(3, "http://h/")
+		synctest.Wait()
+		close(gate)
+		leader.Wait()
+		f := <-feeds
+		f.pieces <- "abc"
+		close(f.pieces)
+		for _, g := range others() {
+			if g.body != "abc" || g.err != nil {
+				t.Errorf("%q, %v", g.body, g.err)
+			}
+		}
+		w.want("stored", w.get("http://h/"), "abc", "hit")
+		if o.count() != 1 || !f.closed {
+			t.Errorf("%d requests; closed %v", o.count(), f.closed)
+		}
+	})
+}
 
 // Content that breaks off is not stored, and nobody takes it for whole.
 func TestBreaksOff(t *testing.T) {
