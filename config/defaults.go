@@ -254,9 +254,29 @@ func (h *HealthCheck) SetDefaults() {
 	h.Healthy, h.Unhealthy = 2, 3
 }
 
-// SetDefaults: sheet: 5 in a row, 30 s times n up to 300 s, 10 % at most.
+// SetDefaults: sheet: 5 in a row, 30 s doubled up to 300 s, 10 % at most;
+// compared every 10 s, as in Envoy. One good answer brings it back: Linkerd.
 func (e *Ejection) SetDefaults() {
 	e.Consecutive, e.Base, e.Max, e.MaxShare = 5, 30*second, 300*second, 0.1
+	e.Interval, e.Probation = 10*second, 1
+}
+
+// SetDefaults: Envoy's numbers. Its rule alone ejects an endpoint for one failure
+// in a thousand where the others had none; five in a hundred are worth a
+// loss of capacity.
+func (s *SuccessRate) SetDefaults() {
+	s.Factor, s.Least, s.MinEndpoints, s.MinRequests = 1.9, 0.05, 5, 100
+}
+
+// SetDefaults: Envoy's numbers, but for two endpoints instead of five: with one
+// that answers, it is clear which of the two is broken.
+func (f *FailureRate) SetDefaults() { f.Above, f.MinEndpoints, f.MinRequests = 0.85, 2, 50 }
+
+// SetDefaults: a tenth of its requests take three times as long as with the
+// others: that is a disk or a neighbour, not chance. Less than 50 ms is seen by
+// nobody. Of three, two say what is usual.
+func (l *LatencyOutlier) SetDefaults() {
+	l.Quantile, l.Factor, l.Least, l.MinEndpoints, l.MinRequests = 0.9, 3, 50*Duration(time.Millisecond), 3, 100
 }
 
 // ApplyDefaults fills what a tool that makes documents in Go left zero. What

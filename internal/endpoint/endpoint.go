@@ -61,8 +61,8 @@ type Endpoint struct {
 	weight atomic.Uint32
 	place  atomic.Pointer[Place]
 
-	// state is what a pick looks at: 0 for fit, bit 0 for unfit, the bits above
-	// for the end of the ejection in nanoseconds since born. Written under mu.
+	// state is what a pick looks at: bits that say why it is out, and the end of an
+	// ejection (health.go). Written under mu.
 	state atomic.Uint64
 	// rise is when it came or came back last, in nanoseconds since born; 0: it was
 	// there from the start.
@@ -76,6 +76,7 @@ type Endpoint struct {
 	latency     ewma.Peak
 	requests    atomic.Int64
 	failures    atomic.Int64
+	tally       atomic.Pointer[Tally]
 	consecutive atomic.Int64
 
 	mu       sync.Mutex

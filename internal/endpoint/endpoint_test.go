@@ -98,7 +98,7 @@ func TestUpdateKeepsWhatStays(t *testing.T) {
 		t.Fatalf("built %d, gone %d, all %d", built, len(gone), len(first.All()))
 	}
 	a := first.All()[0]
-	a.Failed(start)
+	a.Failed()
 	second, gone := first.Update([]Spec{spec("c", 1), spec("a", 3)}, build)
 	if built != 3 || len(gone) != 1 || gone[0].Address != "b" {
 		t.Fatalf("built %d, gone %v", built, gone)
@@ -110,64 +110,6 @@ func TestUpdateKeepsWhatStays(t *testing.T) {
 	other.Host = "another"
 	if third, _ := second.Update([]Spec{other}, build); third.All()[0] == a {
 		t.Error("the same address under another name is another endpoint (SNI)")
-	}
-}
-
-func TestHealth(t *testing.T) {
-	e := members(NewLoad(0, 0), 1)[0]
-	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
-	length := func(n int) time.Duration { return time.Duration(n) * 10 * time.Second }
-	expect := func(s int, health Health, reason string) {
-		t.Helper()
-		st := e.Status(at(s))
-		if st.Health != health || st.Reason != reason || e.Available(at(s)) != (health == Fit) {
-			t.Fatalf("at %d s: %v (%q), available %v; want %v (%q)", s, st.Health, st.Reason, e.Available(at(s)), health, reason)
-		}
-	}
-	expect(0, Fit, "")
-	if n := e.Failed(at(0)); n != 1 {
-		t.Fatalf("%d failures, want 1", n)
-	}
-	if until, ok := e.Eject(at(1), "connect", 10*time.Second, length); !ok || until != at(11) {
-		t.Fatalf("ejected until %v (%v)", until, ok)
-	}
-	expect(1, Ejected, "connect")
-	expect(10, Ejected, "connect")
-	if _, ok := e.Eject(at(2), "again", 10*time.Second, length); ok {
-		t.Fatal("ejected twice")
-	}
-	if n := e.Failed(at(3)); n != 0 {
-		t.Fatal("a failure counted while it was ejected")
-	}
-	e.Succeeded(at(3)) // late: no effect
-	expect(11, Fit, "")
-	if n := e.Failed(at(11)); n != 2 {
-		t.Fatalf("after its return the count is %d, want 2: one failure is enough", n)
-	}
-	if until, _ := e.Eject(at(12), "reset", 10*time.Second, length); until != at(32) {
-		t.Fatalf("second ejection until %v, want 20 s", until)
-	}
-	if !e.Checked(false, "503 from /ready", at(20)) || e.Checked(false, "timeout", at(21)) {
-		t.Fatal("a change of the verdict was not told once")
-	}
-	expect(21, Unfit, "timeout")
-	expect(40, Unfit, "timeout")
-	if !e.Checked(true, "", at(41)) {
-		t.Fatal("the good verdict was not told")
-	}
-	expect(41, Fit, "")
-	e.Succeeded(at(42))
-	if n := e.Failed(at(43)); n != 1 {
-		t.Fatalf("after a success the count is %d, want 1", n)
-	}
-	// Ejection ended at 32; two times forgive later the level is back to one.
-	if until, _ := e.Eject(at(52), "reset", 10*time.Second, length); until != at(62) {
-		t.Fatalf("third ejection until %v, want 10 s: the others are forgiven", until)
-	}
-	heir := New(Spec{Network: "tcp", Address: e.Address, Weight: 1}, NewLoad(0, 0), at(55))
-	heir.Inherit(e)
-	if !heir.Ejected(at(61)) || heir.Ejected(at(62)) || heir.Status(at(56)).Ejections != 3 {
-		t.Errorf("the heir is %+v", heir.Status(at(56)))
 	}
 }
 

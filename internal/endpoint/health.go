@@ -8,137 +8,134 @@ import (
 // Health says what an endpoint is fit for.
 type Health uint8
 
-// The states. An endpoint that is both unfit and ejected counts as unfit.
+// The states. An endpoint that is unfit and something else counts as unfit.
 const (
-	Fit     Health = iota
-	Ejected        // failed real requests; comes back by itself at Until
-	Unfit          // an active check says so; comes back by a check
+	Fit       Health = iota
+	Ejected          // for what it answered, until a time
+	Unfit            // an active check says so; comes back by a check
+	Probation        // that time is over; a request at a time is to prove it
 )
 
-var healthNames = [...]string{"fit", "ejected", "unfit"}
+var healthNames = [...]string{"fit", "ejected", "unfit", "probation"}
 
 func (h Health) String() string { return healthNames[h] }
 
-// unfit is bit 0 of Endpoint.state.
-const unfit uint64 = 1
+// The bits of Endpoint.state. Above them stands the end of an ejection, in
+// nanoseconds since born.
+const (
+	unfit  uint64 = 1 << iota // active checks say so
+	held                      // ejected, and not proved to be good again
+	trying                    // a request is under way that is to prove it
+
+	stateBits = iota
+)
 
 // record is the history behind Endpoint.state, for people and for the length
 // of the next ejection. Every field is guarded by Endpoint.mu.
 type record struct {
-	since  time.Time // the last change between fit and unfit
-	check  string    // why the last active check found it unfit; "" when fit
-	reason string    // why it was ejected last
-	from   time.Time // the last ejection began
-	until  time.Time // the last ejection ends
-	level  int       // the number that the length of an ejection grows with
-	times  int64     // ejections ever
+	since time.Time // the last change between fit and unfit
+	check string    // why the last active check found it unfit; "" when fit
+
+	cause  Cause         // of the last ejection that was not one of a probation
+	slow   time.Duration // what is too slow on probation; 0: nothing
+	reason string        // why it was ejected last
+	from   time.Time     // the last ejection began
+	until  time.Time     // the last ejection ends
+	back   time.Time     // the last return
+	level  int           // the number that the length of an ejection grows with
+	times  int64         // ejections ever
+	tried  int64         // the last one of these that came to a trial
+	proved int           // good trials since the last ejection
 }
 
-// Available tells whether the endpoint is neither unfit nor ejected.
-func (e *Endpoint) Available(now time.Time) bool {
-	s := e.state.Load()
-	return s == 0 || s&unfit == 0 && !e.outAt(s, now)
-}
+// Available tells whether the endpoint is fit for any request: not unfit, not
+// ejected, not on probation.
+func (e *Endpoint) Available(time.Time) bool { return e.state.Load()&(unfit|held) == 0 }
 
 // Unfit tells whether active checks found it unfit.
 func (e *Endpoint) Unfit() bool { return e.state.Load()&unfit != 0 }
 
-// Ejected tells whether it is out for failed requests.
-func (e *Endpoint) Ejected(now time.Time) bool {
+// Ejected tells whether it is out for what it answered, the probation included.
+func (e *Endpoint) Ejected() bool { return e.state.Load()&held != 0 }
+
+func (e *Endpoint) endsAt(state uint64) time.Time {
+	return e.born.Add(time.Duration(state >> stateBits))
+}
+
+// healthAt is the health at a time.
+func (e *Endpoint) healthAt(now time.Time) Health {
 	s := e.state.Load()
-	return s != 0 && e.outAt(s, now)
+	switch {
+	case s&unfit != 0:
+		return Unfit
+	case s&held == 0:
+		return Fit
+	case e.endsAt(s).After(now):
+		return Ejected
+	}
+	return Probation
 }
 
-func (e *Endpoint) outAt(state uint64, now time.Time) bool {
-	return time.Duration(state>>1) > now.Sub(e.born)
-}
-
-// Checked is the verdict of the active checks, thresholds applied. The result
-// tells whether it changed anything.
-func (e *Endpoint) Checked(fit bool, reason string, now time.Time) (changed bool) {
+// Checked is the verdict of the active checks, thresholds applied. changed tells
+// whether it is another one than before.
+func (e *Endpoint) Checked(fit bool, cause Cause, reason string, now time.Time) (event Event, changed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if fit {
-		reason = ""
-	}
 	e.health.check = reason
 	s := e.state.Load()
 	if (s&unfit == 0) == fit {
-		return false
+		return Event{}, false
 	}
+	from := e.healthAt(now)
 	e.health.since = now
 	e.state.Store(s ^ unfit)
 	if fit {
 		e.rise.Store(max(e.rise.Load(), int64(max(now.Sub(e.born), 1))))
 	}
 	e.load.changes.Add(1)
-	return true
+	event = Event{At: now, Kind: FoundUnfit, Address: e.Address, From: from, To: e.healthAt(now), Cause: cause, Reason: reason}
+	if fit {
+		event.Kind = FoundFit
+	}
+	return event, true
 }
 
 // Succeeded is a response that speaks for the endpoint. One that arrives while
 // it is ejected is older than the ejection, or says little.
-func (e *Endpoint) Succeeded(now time.Time) {
-	if e.consecutive.Load() != 0 && !e.Ejected(now) {
+func (e *Endpoint) Succeeded() {
+	if e.consecutive.Load() != 0 && !e.Ejected() {
 		e.consecutive.Store(0)
 	}
 }
 
 // Failed is a failure of the endpoint; the result is how many there were in a
 // row. While it is ejected they count in the sum alone.
-func (e *Endpoint) Failed(now time.Time) (consecutive int) {
+func (e *Endpoint) Failed() (consecutive int) {
 	e.failures.Add(1)
-	if e.Ejected(now) {
+	if e.Ejected() {
 		return 0
 	}
 	return int(e.consecutive.Add(1))
 }
 
-// Eject takes the endpoint out for length(n). n is one more than at the last
-// ejection, less one for each forgive that has passed since that ended. The
-// number of consecutive failures is kept: after its return one failure is
-// enough, one success wipes it.
-func (e *Endpoint) Eject(now time.Time, reason string, forgive time.Duration, length func(n int) time.Duration) (until time.Time, ok bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.state.Load()
-	if e.outAt(s, now) {
-		return e.health.until, false
-	}
-	h := &e.health
-	if forgive > 0 && h.level > 0 {
-		h.level = max(h.level-int(now.Sub(h.until)/forgive), 0)
-	}
-	h.level++
-	h.times++
-	h.reason, h.from, h.until = reason, now, now.Add(length(h.level))
-	e.state.Store(uint64(h.until.Sub(e.born))<<1 | s&unfit)
-	e.rise.Store(int64(h.until.Sub(e.born)))
-	e.load.changes.Add(1)
-	return h.until, true
-}
-
-// outUntil is the end of the last ejection.
-func (e *Endpoint) outUntil() time.Time {
-	return e.born.Add(time.Duration(e.state.Load() >> 1))
-}
-
-// Inherit takes over what is known of an endpoint that this one replaces.
+// Inherit takes over what is known of an endpoint that this one replaces. A
+// trial of that one goes on and says nothing here.
 func (e *Endpoint) Inherit(from *Endpoint) {
 	from.mu.Lock()
-	h, report, unfitBit, consecutive := from.health, from.reported, from.state.Load()&unfit, from.consecutive.Load()
+	h, bits, consecutive := from.health, from.state.Load()&(unfit|held), from.consecutive.Load()
 	from.mu.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.health = h
 	e.consecutive.Store(consecutive)
-	out := max(h.until.Sub(e.born), 0)
-	e.state.Store(uint64(out)<<1 | unfitBit)
+	if bits&held != 0 {
+		bits |= uint64(max(h.until.Sub(e.born), 0)) << stateBits
+	}
+	e.state.Store(bits)
 	later := e.born.Sub(from.born)
 	if rise := from.rise.Load(); rise != 0 {
 		e.rise.Store(cmp.Or(rise-int64(later), 1))
 	}
-	e.reported = report
-	e.factor.Store(from.factor.Load())
 	e.latency.Copy(&from.latency, -later)
 	e.load.changes.Add(1)
 }
@@ -174,21 +171,18 @@ func (e *Endpoint) Status(now time.Time) Status {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h, s := &e.health, e.state.Load()
+	h := &e.health
 	st.Ejections = h.times
-	out := e.outAt(s, now)
-	if out {
-		st.Until = h.until
-	}
-	switch {
-	case s&unfit != 0:
-		st.Health, st.Reason, st.Since = Unfit, h.check, h.since
-	case out:
-		st.Health, st.Reason, st.Since = Ejected, h.reason, h.from
-	default:
-		st.Since = h.since
-		if h.until.After(st.Since) {
-			st.Since = h.until
+	switch st.Health = e.healthAt(now); st.Health {
+	case Unfit:
+		st.Reason, st.Since = h.check, h.since
+	case Ejected:
+		st.Reason, st.Since, st.Until = h.reason, h.from, h.until
+	case Probation:
+		st.Reason, st.Since = h.reason, h.until
+	case Fit:
+		if st.Since = h.since; h.back.After(st.Since) {
+			st.Since = h.back
 		}
 	}
 	return st

@@ -1,9 +1,6 @@
 package endpoint
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // Standing is how the traffic of a set is shared between its levels and zones,
 // as far as that depends on health. It holds until the health of an endpoint
@@ -11,8 +8,7 @@ import (
 type Standing struct {
 	Levels []LevelStanding
 
-	changes uint64        // Load.changes when it was made
-	until   time.Duration // since the birth of the set's first endpoint: the end of an ejection
+	changes uint64 // Load.changes when it was made
 }
 
 // LevelStanding is the part of one level.
@@ -34,9 +30,8 @@ func (s *Set) Standing(now time.Time) *Standing {
 	if len(s.picked) == 0 {
 		return &Standing{}
 	}
-	first := s.picked[0]
-	last, changes := s.standing.Load(), first.load.changes.Load()
-	if last != nil && last.changes == changes && now.Sub(first.born) < last.until {
+	last, changes := s.standing.Load(), s.picked[0].load.changes.Load()
+	if last != nil && last.changes == changes {
 		return last
 	}
 	if !s.restanding.TryLock() {
@@ -56,8 +51,7 @@ func (s *Set) Standing(now time.Time) *Standing {
 }
 
 func (s *Set) stand(now time.Time) *Standing {
-	st := &Standing{until: math.MaxInt64, Levels: make([]LevelStanding, len(s.levels))}
-	first := s.picked[0]
+	st := &Standing{Levels: make([]LevelStanding, len(s.levels))}
 	for i := range s.levels {
 		l := &s.levels[i]
 		ls := &st.Levels[i]
@@ -67,8 +61,6 @@ func (s *Set) stand(now time.Time) *Standing {
 			if e.Available(now) {
 				ls.Fit += uint64(l.Set.weights[k])
 				ls.FitCount++
-			} else if out := e.outUntil(); out.After(now) {
-				st.until = min(st.until, out.Sub(first.born))
 			}
 		}
 		ls.Panic = float64(ls.Fit) < s.layout.PanicBelow*float64(ls.Total)

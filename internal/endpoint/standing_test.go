@@ -63,7 +63,7 @@ func TestLevelShares(t *testing.T) {
 		at := 0
 		for priority, n := range c.unfit {
 			for _, e := range list[at : at+n] {
-				e.Checked(false, "test", start)
+				e.Checked(false, ByAnswer, "test", start)
 			}
 			at += c.sizes[priority]
 		}
@@ -109,7 +109,7 @@ func TestZonePreference(t *testing.T) {
 	for _, c := range cases {
 		list := placed(c.places...)
 		for _, i := range c.unfit {
-			list[i].Checked(false, "test", start)
+			list[i].Checked(false, ByAnswer, "test", start)
 		}
 		set := Layout{Zone: "a", ZoneLeast: 6}.NewSet(list)
 		got := ""
@@ -173,13 +173,16 @@ func TestStandingFollows(t *testing.T) {
 		}
 	}
 	look(0, 1, false, 1)
-	list[0].Eject(start, "test", 0, func(int) time.Duration { return time.Minute })
+	list[0].Eject(start, Ejection{Length: func(int) time.Duration { return time.Minute }})
 	look(time.Second, 0.5, false, 2)
-	list[1].Checked(false, "test", start.Add(time.Second))
+	list[1].Checked(false, ByAnswer, "test", start.Add(time.Second))
 	look(2*time.Second, 0, true, 3)
 	look(59*time.Second, 0, true, 3)
+	look(60*time.Second, 0, true, 3) // nobody has tried it
+	trial, _ := list[0].Try(start.Add(60 * time.Second))
+	trial.Good(start.Add(60*time.Second), 1)
 	look(60*time.Second, 0.5, false, 4)
-	list[1].Checked(true, "", start.Add(time.Minute))
+	list[1].Checked(true, ByAnswer, "", start.Add(time.Minute))
 	look(61*time.Second, 1, false, 5)
 	look(time.Hour, 1, false, 5)
 }
@@ -247,11 +250,13 @@ func TestSlowStartBegins(t *testing.T) {
 		}
 	}
 	e := placed("0/")[0]
-	e.Checked(false, "test", start.Add(time.Second))
-	e.Checked(true, "", start.Add(20*time.Second))
+	e.Checked(false, ByAnswer, "test", start.Add(time.Second))
+	e.Checked(true, ByAnswer, "", start.Add(20*time.Second))
 	share(e, 25*time.Second, 0.5)
-	e.Eject(start.Add(40*time.Second), "test", 0, func(int) time.Duration { return 10 * time.Second })
-	share(e, 45*time.Second, 0.1)
+	e.Eject(start.Add(40*time.Second), Ejection{Length: func(int) time.Duration { return 5 * time.Second }})
+	trial, _ := e.Try(start.Add(50 * time.Second))
+	trial.Good(start.Add(50*time.Second), 1)
+	share(e, 50*time.Second, 0.1)
 	share(e, 55*time.Second, 0.5)
 	heir := New(Spec{Network: "tcp", Address: "10.0.0.0:80", Weight: 1}, NewLoad(0, 0), start.Add(55*time.Second))
 	heir.Inherit(e)
@@ -294,7 +299,7 @@ func TestBusy(t *testing.T) {
 	set := NewSet(list)
 	list[0].Began()
 	list[1].Began()
-	list[1].Checked(false, "test", start)
+	list[1].Checked(false, ByAnswer, "test", start)
 	if n, w := set.Busy(start); n != 1 || w != 3 {
 		t.Errorf("%d under way at a weight of %d", n, w)
 	}
@@ -371,7 +376,7 @@ func TestStandingConcurrently(t *testing.T) {
 		wg.Go(func() {
 			for n := range 500 {
 				if i == 0 {
-					list[n%4].Checked(n/4%2 == 0, "test", start)
+					list[n%4].Checked(n/4%2 == 0, ByAnswer, "test", start)
 				}
 				if l := set.Standing(start).Levels; len(l) != 2 || math.Abs(l[0].Share+l[1].Share-1) > 1e-9 {
 					t.Errorf("%+v", l)

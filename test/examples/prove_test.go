@@ -102,7 +102,7 @@ func proveRetries(t *testing.T, x *running) {
 	}
 	x.want("POST once it is ejected", x.ask(call{method: "POST", path: "/", body: "x"}), 200)
 	x.want("POST once it is ejected", x.ask(call{method: "POST", path: "/", body: "x"}), 200)
-	if log := x.stderr.String(); !strings.Contains(log, "endpoint ejected") {
+	if log := x.stderr.String(); !strings.Contains(log, "health=ejected") {
 		t.Errorf("no ejection:\n%s", log)
 	}
 	a := x.get("/slow")

@@ -100,12 +100,36 @@ func checkHealthLogin(h *config.HealthCheck, r *config.Report) {
 	}
 }
 
+// checkEjection checks when endpoints are taken out for what they answered.
 func checkEjection(e *config.Ejection, r *config.Report) {
-	if e.Consecutive == 0 {
+	compares := e.SuccessRate != nil || e.FailureRate != nil || e.Latency != nil
+	if e.Consecutive == 0 && !compares {
 		return
 	}
 	needed(r, "base", e.Base)
 	if e.Base > e.Max {
 		r.Errorf("base", "make it shorter than max", "base (%s) is longer than max (%s)", e.Base, e.Max)
+	}
+	if compares {
+		needed(r, "interval", e.Interval)
+	}
+	if s := e.SuccessRate; s != nil && s.Factor == 0 {
+		r.Errorf("success_rate.factor", "write 1.9", "a factor of 0 takes out what is below the mean: half of all endpoints")
+	}
+	if f := e.FailureRate; f != nil && f.Above < 0.5 {
+		r.Warnf("failure_rate.above", "write 0.85, or use success_rate, which compares with the others",
+			"endpoints are taken out while they still answer more than every other request well")
+	}
+	if e.Latency != nil {
+		checkLatencyOutlier(e.Latency, r.Below("latency"))
+	}
+}
+
+func checkLatencyOutlier(l *config.LatencyOutlier, r *config.Report) {
+	if l.Quantile == 0 {
+		r.Errorf("quantile", "write 0.9", "a quantile of 0 is the fastest request, which says nothing")
+	}
+	if l.Factor < 1.5 {
+		r.Warnf("factor", "write 2 or more", "a factor of %v takes out what differs by chance", l.Factor)
 	}
 }

@@ -20,6 +20,7 @@ var pages = []page{
 	{"GET /snapshot", "/snapshot", "the configuration that runs, redacted"},
 	{"GET /routes", "/routes?format=text", "routes in the order of precedence"},
 	{"GET /clusters", "/clusters?format=text", "health and load of each endpoint"},
+	{"GET /events", "/events?format=text", "the last changes of the health of endpoints, and why: ?cluster="},
 	{"GET /connections", "/connections?format=text", "open client connections"},
 	{"GET /canaries", "/canaries", "what the canaries of routes are at, and what decides about them"},
 	{"POST /canaries/{route}/{command}", "", "pause, resume, promote or rollback (Content-Type: application/json)"},
@@ -54,6 +55,9 @@ func (s *Server) Handler() http.Handler {
 			clusters := v.Clusters()
 			s.show(w, r, clusters, func(out *strings.Builder) { printClusters(out, clusters) })
 		})
+	}
+	if v.Events != nil {
+		mux.HandleFunc("GET /events", s.events)
 	}
 	if v.Connections != nil {
 		mux.HandleFunc("GET /connections", s.connections)
@@ -139,6 +143,16 @@ func (s *Server) commandCanary(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.show(w, r, state, nil)
+}
+
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	cluster := r.URL.Query().Get("cluster")
+	events, ok := s.cfg.Views.Events(cluster)
+	if !ok {
+		fail(w, r, http.StatusNotFound, fmt.Sprintf("there is no cluster %q", cluster))
+		return
+	}
+	s.show(w, r, events, func(out *strings.Builder) { printEvents(out, events) })
 }
 
 func (s *Server) filter(w http.ResponseWriter, r *http.Request) {

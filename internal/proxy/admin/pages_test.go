@@ -26,13 +26,15 @@ func TestLiveAndReady(t *testing.T) {
 func TestPages(t *testing.T) {
 	s := newServer(&fake{})
 	for target, parts := range map[string][]string{
-		"/metrics":                  {"weir_requests_total 1"},
-		"/snapshot":                 {`"number":7`, `"exact":"[redacted]"`, `"Authorization":"[redacted]"`},
-		"/snapshot?format=text":     {"{\n  \"", `"number": 7`},
-		"/routes":                   {`"name":"payments"`, `"timeout":"15s"`, `"held":"line\nbreak`},
-		"/routes?format=text":       {"ROUTE", "payments", "public", "payments-v1 (95), payments-v2 (5)", "15s", "weir.yaml:8:3", "line\ufffdbreak \ufffd[31m"},
-		"/clusters":                 {`"address":"10.0.0.1:8080"`, `"health":"ejected"`, `"until":"2026-05-01T12:00:30Z"`, `"horizon":"55s"`, `"in_flight":2`},
-		"/clusters?format=text":     {"payments-v1  balance least_request, requests 3 of 1024, connections 9, retries 12 of 20 left", "ejected until 12:00:30", "55s", "held: cluster empty has no endpoints"},
+		"/metrics":              {"weir_requests_total 1"},
+		"/snapshot":             {`"number":7`, `"exact":"[redacted]"`, `"Authorization":"[redacted]"`},
+		"/snapshot?format=text": {"{\n  \"", `"number": 7`},
+		"/routes":               {`"name":"payments"`, `"timeout":"15s"`, `"held":"line\nbreak`},
+		"/routes?format=text":   {"ROUTE", "payments", "public", "payments-v1 (95), payments-v2 (5)", "15s", "weir.yaml:8:3", "line\ufffdbreak \ufffd[31m"},
+		"/clusters":             {`"address":"10.0.0.1:8080"`, `"health":"ejected"`, `"until":"2026-05-01T12:00:30Z"`, `"horizon":"55s"`, `"in_flight":2`},
+		"/clusters?format=text": {"payments-v1  balance least_request, requests 3 of 1024, connections 9, retries 12 of 20 left", "ejected until 12:00:30", "55s", "held: cluster empty has no endpoints"},
+		"/events":               {`"event":"ejected"`, `"cause":"latency"`, `"until":"2026-05-01T12:00:30Z"`},
+		"/events?cluster=payments-v1&format=text": {"ENDPOINT", "10.0.0.1:8080", "answers take 2s\ufffd", "12:00:30"},
 		"/connections":              {`"open":2`, `"age":"1m30.000000001s"`, `"tls":"1.3"`},
 		"/connections?format=text":  {"2 open, 2 shown", "203.0.113.9:5000", "1m30s", "pay.example.com", "CN=shop"},
 		"/connections?limit=1":      {`"open":2,"shown":[{"id":17`},
@@ -70,6 +72,10 @@ func checkForm(t *testing.T, contentType, body string) {
 			t.Errorf("%q is on the page", r)
 		}
 	}
+}
+
+func TestEventsOfNoCluster(t *testing.T) {
+	expect(t, call(newServer(&fake{}), "GET", "/events?cluster=none"), 404, `there is no cluster \"none\"`)
 }
 
 func TestNegotiation(t *testing.T) {

@@ -160,3 +160,17 @@ func printReload(out *strings.Builder, result *ReloadResult, err error) {
 		fmt.Fprintf(out, "nothing has changed; snapshot %d serves\n", result.Snapshot)
 	}
 }
+
+func printEvents(out *strings.Builder, events []Event) {
+	rows := [][]string{{"AT", "CLUSTER", "ENDPOINT", "EVENT", "FROM", "TO", "CAUSE", "REASON", "UNTIL"}}
+	for _, ev := range events {
+		until := ""
+		if !ev.Until.IsZero() {
+			until = ev.Until.UTC().Format(time.TimeOnly)
+		}
+		rows = append(rows, []string{
+			ev.At.UTC().Format("2006-01-02 15:04:05"), ev.Cluster, ev.Endpoint, ev.Event, ev.From, ev.To, ev.Cause, ev.Reason, until,
+		})
+	}
+	table(out, rows)
+}

@@ -26,9 +26,12 @@ type Views struct {
 	// Metrics serves /metrics.
 	Metrics http.Handler
 	// Snapshot is what runs, as something that encodes to JSON.
-	Snapshot    func() any
-	Routes      func() []Route
-	Clusters    func() []Cluster
+	Snapshot func() any
+	Routes   func() []Route
+	Clusters func() []Cluster
+	// Events are the last changes of the health of endpoints, the newest first:
+	// of one cluster, or "" for all. ok is false when there is no such cluster.
+	Events      func(cluster string) (events []Event, ok bool)
 	Connections func(max int) Connections
 	// Canaries are what the canaries are at, by route; CommandCanary carries out
 	// pause, resume, promote or rollback.
@@ -96,7 +99,7 @@ type Endpoint struct {
 	Latency     Duration  `json:"latency,omitempty"`  // moving average that peak_ewma goes by
 	Rising      float64   `json:"rising,omitempty"`   // the part of its share that it has in its slow start
 	Reported    float64   `json:"reported,omitempty"` // the factor by load reports
-	Health      string    `json:"health"`             // fit, ejected or unfit
+	Health      string    `json:"health"`             // fit, ejected, unfit or probation
 	Reason      string    `json:"reason,omitempty"`
 	Since       time.Time `json:"since"`             // of the health
 	Until       time.Time `json:"until,omitzero"`    // end of the ejection
@@ -108,6 +111,19 @@ type Endpoint struct {
 	Open        int       `json:"open"`              // connections
 	Idle        int       `json:"idle"`              // of them
 	Horizon     Duration  `json:"horizon,omitempty"` // learned keep-alive limit; 0: none
+}
+
+// Event is one change of the health of an endpoint: a row of /events.
+type Event struct {
+	At       time.Time `json:"at"`
+	Cluster  string    `json:"cluster"`
+	Endpoint string    `json:"endpoint"`
+	Event    string    `json:"event"` // unfit, fit, ejected, probation or returned
+	From     string    `json:"from"`  // fit, ejected, unfit or probation
+	To       string    `json:"to"`
+	Cause    string    `json:"cause"`  // the class of the reason
+	Reason   string    `json:"reason"` // in words
+	Until    time.Time `json:"until,omitzero"`
 }
 
 // EndpointOf is the row of an endpoint.

@@ -59,6 +59,12 @@ func (f *fake) views() Views {
 				}, 55*time.Second)},
 			}, {Name: "empty", Balance: "random", Held: "cluster empty has no endpoints"}}
 		},
+		Events: func(cluster string) ([]Event, bool) {
+			return []Event{{
+				At: now, Cluster: "payments-v1", Endpoint: "10.0.0.1:8080", Event: "ejected", From: "fit", To: "ejected", Cause: "latency",
+				Reason: "answers take 2s\x1b", Until: now.Add(30 * time.Second),
+			}}, cluster == "" || cluster == "payments-v1"
+		},
 		Connections: func(max int) Connections {
 			return Connections{Open: 2, Shown: []Connection{
 				{ID: 17, Listener: "public", Protocol: "http1", Remote: "203.0.113.9:5000", Phase: "idle", Age: Duration(90*time.Second + time.Nanosecond), Requests: 4, BytesIn: 10, BytesOut: 2000, TLS: "1.3", ServerName: "pay.example.com", Identity: "CN=shop"},

@@ -28,7 +28,7 @@ func members(weights ...int) []*endpoint.Endpoint {
 
 func forever(int) time.Duration { return time.Hour }
 
-func eject(e *endpoint.Endpoint) { e.Eject(start, "test", 0, forever) }
+func eject(e *endpoint.Endpoint) { e.Eject(start, endpoint.Ejection{Length: forever}) }
 
 func pickers() map[string]Picker {
 	return map[string]Picker{"round_robin": newRoundRobin(0), "random": Random{}, "least_request": LeastRequest{}, "peak_ewma": PeakEWMA{}}
@@ -148,7 +148,7 @@ func TestWhatMayBePicked(t *testing.T) {
 		list := members(1, 1, 1)
 		by := map[string]*endpoint.Endpoint{"a": list[0], "b": list[1], "c": list[2]}
 		for _, r := range c.unfit {
-			by[string(r)].Checked(false, "test", start)
+			by[string(r)].Checked(false, endpoint.ByAnswer, "test", start)
 		}
 		for _, r := range c.ejected {
 			eject(by[string(r)])
@@ -300,7 +300,7 @@ func TestConcurrentPicks(t *testing.T) {
 					}
 					e.Began()
 					if i%100 == 0 && e != list[0] {
-						e.Checked(i%200 == 0, "test", start)
+						e.Checked(i%200 == 0, endpoint.ByAnswer, "test", start)
 					}
 					e.Aborted()
 				}

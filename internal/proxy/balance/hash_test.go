@@ -131,11 +131,11 @@ func TestHashWhenFewAreLeft(t *testing.T) {
 		open   bool
 	}{
 		{func() {}, []*endpoint.Endpoint{list[7]}, list[9], false},
-		{func() { list[9].Checked(false, "test", start) }, []*endpoint.Endpoint{list[7]}, list[7], false},
-		{func() { list[7].Checked(false, "test", start) }, nil, nil, true},
+		{func() { list[9].Checked(false, endpoint.ByAnswer, "test", start) }, []*endpoint.Endpoint{list[7]}, list[7], false},
+		{func() { list[7].Checked(false, endpoint.ByAnswer, "test", start) }, nil, nil, true},
 		{func() {
 			for _, e := range list[:199] {
-				e.Checked(false, "test", start)
+				e.Checked(false, endpoint.ByAnswer, "test", start)
 			}
 		}, nil, list[199], true},
 		{func() {}, []*endpoint.Endpoint{list[199]}, list[199], true},
@@ -147,7 +147,7 @@ func TestHashWhenFewAreLeft(t *testing.T) {
 			t.Fatalf("step %d: %v, open %v", i, e, open)
 		}
 	}
-	list[199].Checked(false, "test", start)
+	list[199].Checked(false, endpoint.ByAnswer, "test", start)
 	if e, open := (Hash{}).Pick(set, start, nil, 12345); e != nil || open {
 		t.Error("all are unfit, and one was picked")
 	}

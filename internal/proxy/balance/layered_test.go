@@ -24,7 +24,7 @@ func placed(places ...string) []*endpoint.Endpoint {
 
 func unfit(list []*endpoint.Endpoint, which ...int) {
 	for _, i := range which {
-		list[i].Checked(false, "test", start)
+		list[i].Checked(false, endpoint.ByAnswer, "test", start)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestPanic(t *testing.T) {
 		if stats.Panicked.Load() != 5000 || len(got) != 10 && name != "first" || name == "first" && got["0"] < 0.999 {
 			t.Errorf("%s: %d of 5000 picks in panic, %v", name, stats.Panicked.Load(), got)
 		}
-		list[7].Checked(true, "", start)
+		list[7].Checked(true, endpoint.ByAnswer, "", start)
 		got = shares(p, set, 2000, byAddress)
 		if len(got) > 3 || stats.Panicked.Load() != 5000 {
 			t.Errorf("%s: health is not believed again: %v", name, got)

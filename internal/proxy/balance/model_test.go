@@ -65,10 +65,10 @@ func randomState(r *rand.Rand) ([]*endpoint.Endpoint, endpoint.Layout) {
 			Place: endpoint.Place{Priority: r.IntN(levels), Zone: []string{"x", "y", "z"}[r.IntN(zones)]},
 		}, load, start)
 		if r.IntN(4) < unfitOf {
-			e.Checked(false, "test", start)
+			e.Checked(false, 0, "test", start)
 		}
 		if r.IntN(4) < ejectedOf {
-			e.Eject(start, "test", 0, func(int) time.Duration { return time.Duration(1+r.IntN(15)) * time.Second })
+			e.Eject(start, endpoint.Ejection{Length: func(int) time.Duration { return time.Duration(1+r.IntN(15)) * time.Second }})
 		}
 		if r.IntN(3) == 0 {
 			e.Begin(start)

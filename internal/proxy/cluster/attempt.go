@@ -3,11 +3,9 @@ package cluster
 import (
 	"context"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
-	"github.com/weirproxy/weir/internal/grpcstatus"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -33,12 +31,14 @@ type exchange struct {
 	ep    *endpoint.Endpoint   // of the last attempt
 	tried []*endpoint.Endpoint // before the last one
 	token string               // of the session that the client says; "": none
+	trial endpoint.Trial       // of the endpoint that the request is to prove
 }
 
 // run makes attempts until one is final. The request has a place in the load,
 // which goes with the response or is given back here.
 func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 	defer func() {
+		x.endTrial(resp != nil)
 		if resp == nil { // also when something panics
 			x.cluster.load.Leave()
 			x.giveUp()
@@ -105,6 +105,9 @@ func (x *exchange) giveUp() {
 
 func (x *exchange) pick(now time.Time) *endpoint.Endpoint {
 	if ep := x.session(now); ep != nil {
+		return ep
+	}
+	if ep := x.prove(now); ep != nil {
 		return ep
 	}
 	ep, open := x.cluster.picker.Pick(x.set, now, x.tried, x.key)
@@ -185,28 +188,6 @@ func (x *exchange) attemptEnd(now time.Time) time.Time {
 		}
 	}
 	return x.end
-}
-
-// judge tells the endpoint how it did.
-func (x *exchange) judge(resp *stream.Response, f *stream.Fault, now time.Time) {
-	if f != nil {
-		// What the client left no time for speaks against nobody.
-		if x.ctx.Err() == nil && !x.call.over(now) && blames(f) && !x.stale(f) {
-			x.cluster.ejector.failed(x.cluster.set.Load(), x.ep, now, f.Kind.String)
-		}
-		return
-	}
-	code, isEarly := early(x.req, resp)
-	switch {
-	case isEarly && code == grpcstatus.DeadlineExceeded && x.call != nil:
-		// The client's deadline: it says nothing of the endpoint, good or bad.
-	case isEarly && blamesGRPC(code):
-		x.cluster.ejector.failed(x.cluster.set.Load(), x.ep, now, func() string { return "gRPC status " + grpcstatus.Name(code) })
-	case blamesStatus(resp.Status):
-		x.cluster.ejector.failed(x.cluster.set.Load(), x.ep, now, func() string { return "status " + strconv.Itoa(resp.Status) })
-	default:
-		x.ep.Succeeded(now)
-	}
 }
 
 // next decides whether there is another attempt, at which endpoint, and after

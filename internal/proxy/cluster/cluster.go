@@ -5,8 +5,10 @@
 //
 // One file for each concern: limits.go admission, attempt.go one attempt,
 // retry.go whether there is another, budget.go how many there may be,
-// replay.go sending a body twice, ejection.go the endpoints that fail, grpc.go
-// the deadline and the status of gRPC calls.
+// replay.go sending a body twice, verdict.go what an attempt says of its
+// endpoint, ejection.go which are taken out, outliers.go by comparison,
+// probation.go how they come back, grpc.go the deadline and the status of gRPC
+// calls.
 package cluster
 
 import (
@@ -45,7 +47,10 @@ type Config struct {
 	Load        *endpoint.Load
 	RetryBudget config.RetryBudget
 	Ejection    config.Ejection
-	Log         *slog.Logger
+	// OnHealth is told of every change that the answers of an endpoint made. It
+	// is called while a request waits; nil: nobody cares.
+	OnHealth func(endpoint.Event)
+	Log      *slog.Logger
 }
 
 // Cluster is a running cluster. It is safe for concurrent use.
@@ -63,7 +68,7 @@ type Cluster struct {
 	start    func(func()) // a goroutine
 	gate     *gate        // nil: no limits but those of load
 	budget   budget
-	ejector  ejector
+	ejector  *ejector
 	set      atomic.Pointer[endpoint.Set]
 	subsets  subsets
 }
@@ -92,15 +97,12 @@ type Stats struct {
 
 // New makes a cluster without endpoints.
 func New(cfg Config) *Cluster {
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
 	if cfg.Load == nil {
 		cfg.Load = endpoint.NewLoad(0, 0)
 	}
 	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load, start: cfg.Go}
 	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
-	c.ejector = newEjector(cfg.Ejection, cfg.Log.With("cluster", cfg.Label.Name), &c.Stats)
+	c.ejector = newEjector(cfg.Ejection, cfg.OnHealth, &c.Stats)
 	c.sticky = newSticky(cfg.Sticky, cfg.Label.Name)
 	c.reports = cfg.LoadReports
 	c.observer, _ = cfg.Picker.(observer)
@@ -112,6 +114,8 @@ func New(cfg Config) *Cluster {
 // that they have.
 func (c *Cluster) SetEndpoints(set *endpoint.Set) {
 	c.prepare(set)
+	c.tallies(set)
+	defer c.ejector.wake(time.Now()) // one that comes may be out
 	if c.sticky != nil {
 		c.sticky.prepare(set)
 	}

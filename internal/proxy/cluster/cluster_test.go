@@ -18,7 +18,7 @@ func TestNoEndpoint(t *testing.T) {
 	body := newStreamed("xx")
 	req.Body = body
 	for _, u := range f.up {
-		u.ep.Checked(false, "test", time.Now())
+		u.ep.Checked(false, endpoint.ByAnswer, "test", time.Now())
 	}
 	got := outcome(f.ForRoute(retries(2)).Serve(t.Context(), req))
 	if got != "no_endpoint" || req.Exchange.Attempts != 0 || !req.Exchange.UpstreamStart.IsZero() || f.Stats.NoPick.Load() != 1 || !body.closed {

@@ -1,14 +1,16 @@
 package cluster
 
 import (
-	"log/slog"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/backoff"
 	"github.com/weirproxy/weir/internal/endpoint"
-	"github.com/weirproxy/weir/stream"
 )
 
 const (
@@ -18,44 +20,41 @@ const (
 	// cappedFor is how long nobody counts again how many endpoints are out,
 	// once there were too many.
 	cappedFor = 100 * time.Millisecond
+	// lookAgain is how long nobody looks again for an endpoint to try, once none
+	// could be tried that is due: it is unfit, or not one of the route's.
+	lookAgain = 10 * time.Millisecond
 )
 
-// ejector takes endpoints out that fail real requests, several times in a row.
-// After its return an endpoint is on probation: the next failure ejects it
-// again (endpoint.Eject keeps the count).
+// ejector takes endpoints out for what they answered: here for failures in a
+// row, outliers.go compares them. When the time of an ejection is over, it hands
+// the endpoint to one request at a time (probation.go).
 type ejector struct {
 	cfg   config.Ejection
-	log   *slog.Logger
+	tell  func(endpoint.Event)
 	stats *Stats
+	born  time.Time
+
+	// due is when the next endpoint is to be tried, in nanoseconds since born. A
+	// pick looks at nothing else while it has not come.
+	due atomic.Int64
 
 	mu     sync.Mutex
 	capped time.Time // until then too many are out. Guarded by mu
 }
 
-func newEjector(cfg config.Ejection, log *slog.Logger, stats *Stats) ejector {
-	return ejector{cfg: cfg, log: log, stats: stats}
-}
-
-// blames tells whether a fault speaks against the endpoint. One of the client,
-// or of Weir itself, never does; nor a time that was up before anything was
-// sent.
-func blames(f *stream.Fault) bool {
-	switch f.Kind {
-	case stream.NameUnresolved, stream.ConnectRefused, stream.ConnectTimeout, stream.ConnectFailed, stream.TLSFailed,
-		stream.UpstreamClosed, stream.UpstreamReset, stream.UpstreamTooSlow:
-		return true
-	case stream.UpstreamTimeout:
-		return f.Retry != stream.RetryUnsent
+func newEjector(cfg config.Ejection, tell func(endpoint.Event), stats *Stats) *ejector {
+	if tell == nil {
+		tell = func(endpoint.Event) {}
 	}
-	return false
+	cfg.Probation = max(cfg.Probation, 1)
+	j := &ejector{cfg: cfg, tell: tell, stats: stats, born: time.Now()}
+	j.due.Store(math.MaxInt64)
+	return j
 }
-
-// blamesStatus tells whether a status speaks against the endpoint.
-func blamesStatus(status int) bool { return status == 502 || status == 503 || status == 504 }
 
 // failed notes a failure, and ejects the endpoint if it was one too many.
-func (j *ejector) failed(set *endpoint.Set, ep *endpoint.Endpoint, now time.Time, reason func() string) {
-	n := ep.Failed(now)
+func (j *ejector) failed(set *endpoint.Set, ep *endpoint.Endpoint, now time.Time, v verdict) {
+	n := ep.Failed()
 	if j.cfg.Consecutive <= 0 || n < j.cfg.Consecutive {
 		return
 	}
@@ -63,25 +62,33 @@ func (j *ejector) failed(set *endpoint.Set, ep *endpoint.Endpoint, now time.Time
 		return
 	}
 	defer j.mu.Unlock()
-	if now.Before(j.capped) || !j.room(set, now) {
-		if !now.Before(j.capped) {
-			j.capped = now.Add(cappedFor)
-		}
+	if now.Before(j.capped) {
 		j.stats.EjectionCapped.Add(1)
 		return
 	}
-	why := reason()
-	until, ok := ep.Eject(now, why, time.Duration(j.cfg.Base), j.length)
+	j.eject(set, ep, now, endpoint.Ejection{Cause: endpoint.ByConsecutive, Reason: fmt.Sprintf("%d failures in a row, the last one: %s", n, v.reason())})
+}
+
+// eject takes an endpoint out if there is room. j.mu is held.
+func (j *ejector) eject(set *endpoint.Set, ep *endpoint.Endpoint, now time.Time, why endpoint.Ejection) {
+	if !j.room(set) {
+		j.capped = now.Add(cappedFor)
+		j.stats.EjectionCapped.Add(1)
+		return
+	}
+	why.Forgive, why.Length = time.Duration(j.cfg.Base), j.length
+	ev, ok := ep.Eject(now, why)
 	if !ok {
 		return
 	}
 	j.stats.Ejections.Add(1)
-	j.log.Warn("endpoint ejected", "endpoint", ep.Address, "reason", why, "failures", n, "until", until)
+	j.tell(ev)
+	j.wake(ev.Until)
 }
 
 // room tells whether one more endpoint may be out: up to MaxShare, and one in
 // any case when there are others.
-func (j *ejector) room(set *endpoint.Set, now time.Time) bool {
+func (j *ejector) room(set *endpoint.Set) bool {
 	all := set.All()
 	limit := int(j.cfg.MaxShare * float64(len(all)))
 	if len(all) > 1 {
@@ -89,18 +96,15 @@ func (j *ejector) room(set *endpoint.Set, now time.Time) bool {
 	}
 	out := 0
 	for _, ep := range all {
-		if ep.Ejected(now) {
+		if ep.Ejected() {
 			out++
 		}
 	}
 	return out < limit
 }
 
-// length is how long the nth ejection lasts.
+// length is how long the nth ejection lasts: each twice as long as the one before.
 func (j *ejector) length(n int) time.Duration {
-	base, d := time.Duration(j.cfg.Base), time.Duration(j.cfg.Max)
-	if d <= 0 || base <= d/time.Duration(n) {
-		d = base * time.Duration(n)
-	}
+	d := backoff.Exponential{Base: time.Duration(j.cfg.Base), Max: time.Duration(j.cfg.Max)}.Bound(n)
 	return d - time.Duration(rand.Float64()*ejectionJitter*float64(d))
 }

@@ -49,7 +49,7 @@ func TestWhatEjects(t *testing.T) {
 		for range 3 {
 			outcome(s.Serve(t.Context(), request("GET")))
 		}
-		if got := f.up[0].ep.Ejected(time.Now()); got != c.want || f.Stats.Ejections.Load() != map[bool]int64{true: 1}[c.want] {
+		if got := f.up[0].ep.Ejected(); got != c.want || f.Stats.Ejections.Load() != map[bool]int64{true: 1}[c.want] {
 			t.Errorf("%s: ejected %v, want %v", c.name, got, c.want)
 		}
 		f.quiet(t)
@@ -83,7 +83,7 @@ func TestEjectionLife(t *testing.T) {
 		a.always(200)
 		ask(1) // wipes the two
 		a.always(503)
-		if ask(2); a.ep.Ejected(time.Now()) {
+		if ask(2); a.ep.Ejected() {
 			t.Fatal("two in a row are not three")
 		}
 		ask(1)
@@ -129,7 +129,7 @@ func TestMaxShare(t *testing.T) {
 			}
 			out := 0
 			for _, u := range f.up {
-				if u.ep.Ejected(time.Now()) {
+				if u.ep.Ejected() {
 					out++
 				}
 			}

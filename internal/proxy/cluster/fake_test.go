@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -113,7 +112,6 @@ func newFixture(n int, change func(*Config)) *fixture {
 		Picker:      order{},
 		Load:        endpoint.NewLoad(0, 0),
 		RetryBudget: config.RetryBudget{Ratio: 1, MinPerSecond: 1000},
-		Log:         slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&cfg)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,16 +98,16 @@ func TestHedge(t *testing.T) {
 func TestHedgeBothFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, s := hedging(t, nil)
-		asked := 0
+		var asked atomic.Int64
 		for _, u := range f.up {
 			u.serve = func(ctx context.Context, req *stream.Request) (*stream.Response, error) {
-				asked++
+				asked.Add(1)
 				return u.slow(50*time.Millisecond, 503)(ctx, req)
 			}
 		}
 		req := request("GET")
-		if got := outcome(s.Serve(t.Context(), req)); got != "503" || asked != 3 || req.Exchange.Attempts != 2 {
-			t.Errorf("%s, %d asked in %d attempts; want 503, 3 asked in 2", got, asked, req.Exchange.Attempts)
+		if got := outcome(s.Serve(t.Context(), req)); got != "503" || asked.Load() != 3 || req.Exchange.Attempts != 2 {
+			t.Errorf("%s, %d asked in %d attempts; want 503, 3 asked in 2", got, asked.Load(), req.Exchange.Attempts)
 		}
 		synctest.Wait()
 		f.quiet(t)

@@ -24,8 +24,8 @@ func TestLoadReports(t *testing.T) {
 				}
 			}
 			for _, i := range []int{0, 1} {
-				f.up[1-i].ep.Checked(false, "test", time.Now())
-				f.up[i].ep.Checked(true, "", time.Now())
+				f.up[1-i].ep.Checked(false, 0, "test", time.Now())
+				f.up[i].ep.Checked(true, 0, "", time.Now())
 				resp, err := f.ForRoute(retries(1)).Serve(t.Context(), request("GET"))
 				if err != nil {
 					t.Fatal(err)

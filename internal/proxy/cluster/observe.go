@@ -23,9 +23,13 @@ type observer interface {
 	Broken(ep *endpoint.Endpoint, took time.Duration, now time.Time)
 }
 
-// observe tells the picker how an attempt at ep went that began then: what the
-// ejector is told in judge, with the time that it took.
+// observe tells the picker, and the tally of ep if there is one, how an attempt
+// went that began then: what the ejector is told in judge, with the time that it
+// took.
 func (c *Cluster) observe(ctx context.Context, ep *endpoint.Endpoint, req *stream.Request, began time.Time, resp *stream.Response, f *stream.Fault) {
+	if t := ep.Tally(); t != nil {
+		countAnswer(ctx, t, req, began, resp, f)
+	}
 	if c.observer == nil {
 		return
 	}

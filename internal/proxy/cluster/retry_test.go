@@ -140,7 +140,7 @@ func TestRefusals(t *testing.T) {
 		{"endpoints all unfit by now", func(f *fixture, _ *stream.Request, _ *Policy) {
 			f.up[0].serve = func(context.Context, *stream.Request) (*stream.Response, error) {
 				for _, u := range f.up {
-					u.ep.Checked(false, "test", time.Now())
+					u.ep.Checked(false, 0, "test", time.Now())
 				}
 				return f.up[0].respond(503), nil
 			}

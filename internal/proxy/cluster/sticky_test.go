@@ -54,12 +54,12 @@ func TestStickyCookie(t *testing.T) {
 	if again, at := f.visit(t, s, pair(first)); again != "" || at != "a" {
 		t.Errorf("the session is told again: %q from %s", again, at)
 	}
-	f.up[0].ep.Checked(false, "test", time.Now())
+	f.up[0].ep.Checked(false, endpoint.ByAnswer, "test", time.Now())
 	second, at := f.visit(t, s, pair(first))
 	if at != "b" || second == "" || pair(second) == pair(first) || f.Stats.SessionsLost.Load() != 1 {
 		t.Fatalf("%q from %s, %d lost", second, at, f.Stats.SessionsLost.Load())
 	}
-	f.up[0].ep.Checked(true, "", time.Now())
+	f.up[0].ep.Checked(true, endpoint.ByAnswer, "", time.Now())
 	if again, at := f.visit(t, s, pair(second)); again != "" || at != "b" {
 		t.Errorf("the session did not stay where it went: %q from %s", again, at)
 	}
@@ -77,7 +77,7 @@ func TestStickyCookie(t *testing.T) {
 func TestStickySurvives(t *testing.T) {
 	one, two := stickyFixture(2, cookieSticky()), stickyFixture(2, cookieSticky())
 	cookie, _ := one.visit(t, one.ForRoute(retries(1)), "")
-	one.up[0].ep.Checked(false, "test", time.Now())
+	one.up[0].ep.Checked(false, endpoint.ByAnswer, "test", time.Now())
 	atB, at := one.visit(t, one.ForRoute(retries(1)), "")
 	if at != "b" || atB == cookie {
 		t.Fatalf("%q from %s", atB, at)
@@ -143,9 +143,9 @@ func TestStickyHeader(t *testing.T) {
 		got, _ := resp.Header.Get("X-Session-Endpoint")
 		return got, req.Exchange.Endpoint
 	}
-	f.up[0].ep.Checked(false, "test", time.Now())
+	f.up[0].ep.Checked(false, endpoint.ByAnswer, "test", time.Now())
 	token, at := ask("")
-	f.up[0].ep.Checked(true, "", time.Now())
+	f.up[0].ep.Checked(true, endpoint.ByAnswer, "", time.Now())
 	if again, there := ask(token); token == "" || again != "" || at != "b" || there != "b" {
 		t.Errorf("%q from %s, then %q from %s", token, at, again, there)
 	}

@@ -1,13 +1,18 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/proxy/admin"
 	"github.com/weirproxy/weir/internal/proxy/health"
+	"github.com/weirproxy/weir/internal/proxy/record"
 )
 
 // checkHealth starts the active checks of the cluster, if it has any.
@@ -16,7 +21,7 @@ func (u *upstream) checkHealth() error {
 	if spec == nil {
 		return nil
 	}
-	cfg := health.Config{Spec: *spec, Password: u.spec.HealthPassword, Dial: u.dialCheck(spec.Type), OnChange: u.healthChanged}
+	cfg := health.Config{Spec: *spec, Password: u.spec.HealthPassword, Dial: u.dialCheck(spec.Type), OnChange: u.healthEvent}
 	switch {
 	case spec.Type == "postgres":
 		cfg.Plain, cfg.Secure = u.dialPlain, u.secureCheck()
@@ -77,10 +82,63 @@ func (u *upstream) speaksHTTP1() bool {
 	return protocol == "h1" || protocol == "auto" && u.tls == nil
 }
 
-func (u *upstream) healthChanged(c health.Change) {
-	state := "unfit"
-	if c.Fit {
-		state = "fit"
+// compareEndpoints looks for endpoints that are not like the others, if the
+// document asks for it.
+func (u *upstream) compareEndpoints() {
+	if u.cluster.Compares() {
+		u.background(u.cluster.Compare)
 	}
-	u.engine.log.Info("the health of an endpoint changed", "cluster", u.spec.Spec.Name, "endpoint", c.Endpoint.Address, "health", state, "reason", c.Reason)
+}
+
+// healthEvent writes down a change of the health of an endpoint: for the log, the
+// metrics and the admin pages.
+func (u *upstream) healthEvent(ev endpoint.Event) {
+	u.journal.Add(ev)
+	level := slog.LevelInfo
+	if ev.To == endpoint.Unfit || ev.To == endpoint.Ejected {
+		level = slog.LevelWarn
+	}
+	facts := []slog.Attr{
+		slog.String("cluster", u.spec.Spec.Name), slog.String("endpoint", ev.Address), slog.String("health", ev.To.String()),
+		slog.String("was", ev.From.String()), slog.String("event", ev.Kind.String()), slog.String("cause", ev.Cause.String()), slog.String("reason", ev.Reason),
+	}
+	if !ev.Until.IsZero() {
+		facts = append(facts, slog.Time("until", ev.Until))
+	}
+	u.engine.log.LogAttrs(u.ctx, level, "the health of an endpoint changed", facts...)
+}
+
+// healthSamples count these changes.
+func (u *upstream) healthSamples(emit func(record.Sample), name string) {
+	u.journal.Each(func(kind endpoint.EventKind, cause endpoint.Cause, times int64) {
+		healthEvents.sample(emit, float64(times), "cluster", name, "event", kind.String(), "cause", cause.String())
+	})
+}
+
+// viewEvents are the last changes of one cluster, or of all, the newest first. ok
+// is false when there is no such cluster.
+func (e *Engine) viewEvents(cluster string) (events []admin.Event, ok bool) {
+	g := e.running.Load()
+	if g == nil {
+		return nil, cluster == ""
+	}
+	if _, there := g.upstreams[cluster]; !there && cluster != "" {
+		return nil, false
+	}
+	events = []admin.Event{}
+	for name, u := range g.upstreams {
+		if cluster != "" && cluster != name {
+			continue
+		}
+		for _, ev := range u.journal.Events() {
+			events = append(events, admin.Event{
+				At: ev.At, Cluster: name, Endpoint: ev.Address, Event: ev.Kind.String(),
+				From: ev.From.String(), To: ev.To.String(), Cause: ev.Cause.String(), Reason: ev.Reason, Until: ev.Until,
+			})
+		}
+	}
+	slices.SortStableFunc(events, func(a, b admin.Event) int {
+		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Cluster, b.Cluster))
+	})
+	return events, true
 }

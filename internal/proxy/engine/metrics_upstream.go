@@ -33,6 +33,7 @@ var (
 	levelShare    = gauge("weir_cluster_priority", "Share of the traffic of a cluster that each priority takes; for clusters with several.")
 	localShare    = gauge("weir_cluster_local_share", "Share of the traffic of a priority that stays in the local zone; for clusters with zone.")
 	panicking     = gauge("weir_cluster_panic", "1 while too few endpoints of a priority are fit to believe it, and all are used; for clusters with panic.")
+	healthEvents  = counter("weir_health_events_total", "Changes of the health of endpoints, by what happened and why.")
 	endpointOut   = counter("weir_cluster_ejections_total", "Ejections of endpoints that failed real requests.")
 )
 
@@ -46,7 +47,7 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 		u.stageSamples(emit, name)
 		u.gateSamples(emit, name)
 		requestsOpen.sample(emit, float64(u.load.Requests()), "cluster", name)
-		byHealth, ejections := map[endpoint.Health]int{endpoint.Fit: 0, endpoint.Ejected: 0, endpoint.Unfit: 0}, int64(0)
+		byHealth, ejections := map[endpoint.Health]int{endpoint.Fit: 0, endpoint.Ejected: 0, endpoint.Unfit: 0, endpoint.Probation: 0}, int64(0)
 		open, idle := 0, 0
 		for _, ep := range u.endpoints() {
 			st := ep.Status(time.Now())
@@ -100,6 +101,7 @@ func (u *upstream) gateSamples(emit func(record.Sample), name string) {
 func (u *upstream) stageSamples(emit func(record.Sample), name string) {
 	s, b := &u.cluster.Stats, &u.balancing.stats
 	u.levelSamples(emit, name)
+	u.healthSamples(emit, name)
 	clusterEvents.each(emit, []counted{
 		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"hedged", &s.Hedges}, {"hedge_won", &s.HedgeWon}, {"ejection_capped", &s.EjectionCapped},
 		{"spilled", &b.Spilled}, {"failover", &b.Failover}, {"off_zone", &b.OffZone}, {"panic", &b.Panicked}, {"session_lost", &s.SessionsLost}, {"bad_load_report", &s.ReportsBad},

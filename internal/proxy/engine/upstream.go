@@ -36,6 +36,7 @@ type upstream struct {
 
 	discovery discovery
 	checker   *health.Checker // nil: no active checks
+	journal   *endpoint.Journal
 
 	balancing balancing
 
@@ -52,6 +53,9 @@ func (e *Engine) shareUpstream(c *snapshot.Cluster, running *upstream) (*upstrea
 	u := &upstream{
 		engine: e, spec: c, label: e.recorder.ClusterLabel(c.Spec.Name),
 		load: endpoint.NewLoad(c.Spec.Limits.MaxRequests, c.Spec.Limits.MaxConnections),
+	}
+	if u.journal = endpoint.NewJournal(); running != nil {
+		u.journal = running.journal // of the cluster, whatever its settings
 	}
 	if c.Spec.TLS != nil {
 		client, err := tlsedge.NewClientConfig(c.Spec.TLS, c.TLS)
@@ -72,6 +76,7 @@ func (e *Engine) shareUpstream(c *snapshot.Cluster, running *upstream) (*upstrea
 		u.retire()
 		return nil, err
 	}
+	u.compareEndpoints()
 	if c.Spec.LoadReports {
 		u.background(u.weigh)
 	}
@@ -89,7 +94,7 @@ func (u *upstream) assemble() error {
 		return err
 	}
 	u.cluster = cluster.New(cluster.Config{
-		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Sticky: spec.Sticky, LoadReports: spec.LoadReports, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, Log: u.engine.log,
+		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Sticky: spec.Sticky, LoadReports: spec.LoadReports, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, OnHealth: u.healthEvent,
 	})
 	return u.cluster.Guard(cluster.Gates{
 		Breaker: spec.Breaker, Admission: spec.Admission, Adaptive: spec.Adaptive, Queue: spec.Queue, Fair: spec.Fair,

@@ -20,13 +20,6 @@ import (
 // it, and only it.
 type Dial func(ctx context.Context, e *endpoint.Endpoint) (net.Conn, error)
 
-// Change is a new verdict about an endpoint.
-type Change struct {
-	Endpoint *endpoint.Endpoint
-	Fit      bool
-	Reason   string // what the deciding check said
-}
-
 // Config says whom to check, and how.
 type Config struct {
 	// Spec has every default filled in.
@@ -43,7 +36,7 @@ type Config struct {
 	Password snapshot.Material
 	// OnChange is called on the goroutine of Run for every change of a verdict
 	// (an endpoint begins as fit). It must not block.
-	OnChange func(Change)
+	OnChange func(endpoint.Event)
 }
 
 // Stats are the counters of a Checker.
@@ -67,7 +60,7 @@ type Checker struct {
 	secure   func(ctx context.Context, nc net.Conn, e *endpoint.Endpoint) (net.Conn, error)
 	call     Call
 	password snapshot.Material
-	onChange func(Change)
+	onChange func(endpoint.Event)
 	set      atomic.Pointer[endpoint.Set]
 	changed  chan struct{} // holds a token when set was stored
 }

@@ -56,10 +56,10 @@ type bench struct {
 func run(t *testing.T, cfg config.HealthCheck, list []*endpoint.Endpoint, answer func(*endpoint.Endpoint) (string, error)) *bench {
 	b := &bench{answer: answer}
 	var err error
-	b.Checker, err = New(Config{Spec: cfg, Dial: b.connect, OnChange: func(c Change) {
+	b.Checker, err = New(Config{Spec: cfg, Dial: b.connect, OnChange: func(ev endpoint.Event) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.changes = append(b.changes, fmt.Sprintf("%s %v: %s", c.Endpoint.Address, c.Fit, c.Reason))
+		b.changes = append(b.changes, fmt.Sprintf("%s %v: %s", ev.Address, ev.To == endpoint.Fit, ev.Reason))
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -132,9 +132,9 @@ func (r *round) judge(res result, now time.Time) {
 	if unable {
 		return
 	}
-	reason := "the check succeeded"
+	cause, reason := endpoint.ByCheck, "the check succeeded"
 	if !good {
-		reason = res.err.Error()
+		cause, reason = causeOf(res.err), res.err.Error()
 	}
 	switch {
 	case !m.judged:
@@ -148,10 +148,10 @@ func (r *round) judge(res result, now time.Time) {
 		m.fit, m.row = good, 0
 	}
 	// Told while nothing changes, too: the reason may.
-	if m.endpoint.Checked(m.fit, reason, now) {
+	if event, changed := m.endpoint.Checked(m.fit, cause, reason, now); changed {
 		r.c.Stats.Changes.Add(1)
 		if r.c.onChange != nil {
-			r.c.onChange(Change{Endpoint: m.endpoint, Fit: m.fit, Reason: reason})
+			r.c.onChange(event)
 		}
 	}
 }

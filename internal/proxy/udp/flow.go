@@ -180,7 +180,7 @@ func (f *flow) Close() error {
 func (f *flow) failed(err error) *stream.Fault {
 	fault := f.faultOf(err)
 	if fault.Kind == stream.UpstreamReset {
-		f.t.cfg.Endpoint.Failed(time.Now())
+		f.t.cfg.Endpoint.Failed()
 	}
 	return fault
 }
