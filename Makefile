@@ -37,6 +37,7 @@ cross: ## builds for the other systems
 tools: ## what the tests need from the system (Debian)
 	@command -v curl >/dev/null || { apt-get update -qq && apt-get install -y -qq curl; }
 	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq redis-server; }
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq postgresql; }
 	@command -v gcc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } # for -race
 	@command -v nghttp >/dev/null || { apt-get update -qq && apt-get install -y -qq nghttp2-client; } # with h2load
 	@command -v dig >/dev/null || { apt-get update -qq && apt-get install -y -qq bind9-dnsutils; }

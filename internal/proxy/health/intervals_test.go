@@ -84,9 +84,13 @@ func TestIdleInterval(t *testing.T) {
 		if got := b.gap(); got > 21*time.Second {
 			t.Errorf("after the first request the next check came after %v, want one within two intervals", got)
 		}
-		for range 3 {
+		before = b.checks.Load()
+		for range 100 {
 			list[0].Began()
-			b.wantGap(t, "in use", 10*time.Second)
+			time.Sleep(time.Second)
+		}
+		if got := b.checks.Load() - before; got < 7 || got > 12 {
+			t.Errorf("in use: %d checks in 100 s, want about 10", got)
 		}
 	})
 }
