@@ -37,6 +37,8 @@ func table() map[string]example {
 		"mirror.yaml":           mirror(),
 		"retries.yaml":          {setup: setupRetries, prove: proveRetries},
 		"health.yaml":           health(),
+		"health-redis.yaml":     redisHealth(),
+		"outliers.yaml":         outliers(),
 		"balancing.yaml":        balancing(),
 		"sticky.yaml":           stickySessions(),
 		"headers.yaml":          {setup: oneUpstream, prove: proveHeaders},
