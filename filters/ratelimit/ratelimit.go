@@ -26,20 +26,28 @@ func Definition() filter.Definition {
 		Default: defaults,
 		Check:   check,
 		Load:    load,
-		Build:   build,
+		Clusters: func(s *Settings) []filter.Reference {
+			if s.Service == nil {
+				return nil
+			}
+			return []filter.Reference{{At: "service.cluster", Cluster: s.Service.Cluster}}
+		},
+		Build: build,
 	})
 }
 
 type service struct {
 	next     stream.Service
 	limits   []*limit
-	enforced int // so many of the limits, the others are in shadow mode
+	enforced int     // so many of the limits, the others are in shadow mode
+	remote   *remote // nil: there is no service
+	shadow   bool    // what the service refuses is let through
 	headers  bool
 	kind     stream.Kind // of a refusal
 }
 
 func build(s Settings, env filter.Env, next stream.Service) (stream.Service, error) {
-	own := &service{next: next, headers: s.Headers, kind: stream.RateLimited}
+	own := &service{next: next, headers: s.Headers, shadow: s.Mode == shadow, kind: stream.RateLimited}
 	if s.Status == 503 {
 		own.kind = stream.Overloaded
 	}
@@ -58,6 +66,12 @@ func build(s Settings, env filter.Env, next stream.Service) (stream.Service, err
 		own.limits = append(own.limits, l)
 		if !l.shadow {
 			own.enforced++
+		}
+	}
+	if s.Service != nil {
+		var err error
+		if own.remote, err = newRemote(s.Service, env); err != nil {
+			return nil, err
 		}
 	}
 	// Limits on trial come last: they count only what the others let through.
@@ -79,7 +93,10 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 	if d.by != nil {
 		d.by.refused.Add(1)
 		_ = req.Body.Close()
-		return nil, s.refusal(&d)
+		return nil, s.refusal(&d, d.by.word)
+	}
+	if s.remote != nil {
+		return s.serveAsked(ctx, req, d)
 	}
 	resp, err := s.next.Serve(ctx, req)
 	if err != nil {
@@ -88,6 +105,35 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 	if s.headers && d.limit > 0 {
 		d.write(&resp.Header)
 	}
+	return resp, nil
+}
+
+// serveAsked goes on if the service allows it.
+func (s *service) serveAsked(ctx context.Context, req *stream.Request, d decision) (*stream.Response, error) {
+	o := s.remote.ask(ctx, req)
+	d.unknown = o.unknown
+	switch judged := (decision{verdict: o.verdict}); {
+	case o.refused && !s.shadow:
+		d.verdict = o.verdict
+		_ = req.Body.Close()
+		fault := s.refusal(&d, "rate_limit.service")
+		if fault.Header == nil {
+			fault.Header = new(stream.Header)
+		}
+		addFields(fault.Header, o.responseHeaders)
+		return nil, fault
+	case !o.refused && judged.before(&d):
+		d.verdict = o.verdict
+	}
+	addFields(&req.Header, o.requestHeaders)
+	resp, err := s.next.Serve(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if s.headers && d.limit > 0 {
+		d.write(&resp.Header)
+	}
+	addFields(&resp.Header, o.responseHeaders)
 	return resp, nil
 }
 
@@ -155,12 +201,12 @@ func (d *decision) before(other *decision) bool {
 	return d.limit > 0 && (other.limit == 0 || d.left < other.left)
 }
 
-func (s *service) refusal(d *decision) *stream.Fault {
+func (s *service) refusal(d *decision, word string) *stream.Fault {
 	kind := s.kind
 	if d.unknown {
 		kind = stream.Overloaded
 	}
-	fault := &stream.Fault{Kind: kind, Limit: d.by.word, RetryAfter: max(d.wait, time.Nanosecond)}
+	fault := &stream.Fault{Kind: kind, Limit: word, RetryAfter: max(d.wait, time.Nanosecond)}
 	if s.headers && d.limit > 0 {
 		fault.Header = new(stream.Header)
 		d.write(fault.Header)

@@ -35,6 +35,8 @@ type Settings struct {
 	// Store is where proxies keep the limits that they share; none: each proxy
 	// limits by itself.
 	Store *Store `yaml:"store" json:"store,omitempty"`
+	// Service decides beside the limits here, or alone.
+	Service *Service `yaml:"service" json:"service,omitempty"`
 	// Keys is for how many keys at a time each limit has a place, of 18 bytes;
 	// the memory is fixed.
 	Keys int `yaml:"keys" json:"keys" min:"1" max:"100000000"`
@@ -88,6 +90,9 @@ func (s *Settings) all() []Limit {
 	if len(s.Limits) > 0 {
 		return s.Limits
 	}
+	if s.Service != nil && s.Rate.Count == 0 && s.Quota == nil {
+		return nil
+	}
 	return []Limit{{Rate: s.Rate, Burst: s.Burst, Quota: s.Quota, Key: s.Key}}
 }
 
@@ -95,9 +100,13 @@ func check(s *Settings, report *config.Report) {
 	if s.Store != nil {
 		s.Store.check(report.Below("store"))
 	}
+	if s.Service != nil {
+		s.Service.check(report.Below("service"))
+	}
 	if len(s.Limits) == 0 {
-		only := s.all()[0]
-		only.check(report)
+		for _, only := range s.all() {
+			only.check(report)
+		}
 		return
 	}
 	if s.Rate.Count != 0 || s.Quota != nil || s.Burst != 0 || len(s.Key) > 0 {
@@ -137,7 +146,7 @@ func (l *Limit) checkAmount(report *config.Report) {
 			report.Errorf("burst", "remove it", "a quota has no burst")
 		}
 	case l.Rate.Count == 0:
-		report.Errorf("", "write rate: 100/s, or quota: {amount: 100000, per: day}", "there is no limit: rate and quota are missing")
+		report.Errorf("", "write rate: 100/s, quota: {amount: 100000, per: day}, limits or service", "there is no limit: rate and quota are missing")
 	default:
 		if _, err := gcra.NewRate(int64(l.Rate.Count), l.Rate.Per, burstOf(l.Rate, l.Burst)); err != nil {
 			report.Errorf("rate", "write a lower rate or burst", "%s with a burst of %d: %v", l.Rate, burstOf(l.Rate, l.Burst), err)

@@ -70,6 +70,7 @@ func table() map[string]example {
 		"cache.yaml":            cache(),
 		"compression.yaml":      {setup: setupCompression, prove: proveCompression},
 		"limits.yaml":           {setup: setupLimits, prove: proveLimits},
+		"rate-limit-grpc.yaml":  {setup: setupRateLimitService, prove: proveRateLimitService},
 		"rate-limit-redis.yaml": {setup: setupRateLimitShared, prove: proveRateLimitShared},
 		"rate-limit.yaml":       {setup: oneUpstream, prove: proveRateLimit},
 	}

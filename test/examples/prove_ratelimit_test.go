@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strconv"
@@ -8,6 +9,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weirproxy/weir/internal/redis/redistest"
 )
@@ -121,5 +126,60 @@ func proveRateLimitShared(t *testing.T, _ *running) {
 	}
 	if passed != 5 {
 		t.Errorf("%d requests passed three proxies, want 5", passed)
+	}
+}
+
+// limiter is a rate limit service that allows three requests to each tenant.
+type limiter struct {
+	servicev3.UnimplementedRateLimitServiceServer
+	mu   sync.Mutex
+	seen map[string]uint32
+}
+
+func (l *limiter) ShouldRateLimit(_ context.Context, req *servicev3.RateLimitRequest) (*servicev3.RateLimitResponse, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const limit = 3
+	e := req.GetDescriptors()[0].GetEntries()[0]
+	l.seen[req.GetDomain()+" "+e.GetKey()+" "+e.GetValue()]++
+	code, left := servicev3.RateLimitResponse_OK, limit-int(l.seen[req.GetDomain()+" "+e.GetKey()+" "+e.GetValue()])
+	if left < 0 {
+		code, left = servicev3.RateLimitResponse_OVER_LIMIT, 0
+	}
+	return &servicev3.RateLimitResponse{OverallCode: code, Statuses: []*servicev3.RateLimitResponse_DescriptorStatus{{
+		Code: code, LimitRemaining: uint32(left), DurationUntilReset: durationpb.New(30 * time.Second),
+		CurrentLimit: &servicev3.RateLimitResponse_RateLimit{RequestsPerUnit: limit, Unit: servicev3.RateLimitResponse_RateLimit_MINUTE},
+	}}}, nil
+}
+
+const limitService = "127.0.0.1:8081"
+
+func setupRateLimitService(t *testing.T) map[string]string {
+	server := grpc.NewServer()
+	servicev3.RegisterRateLimitServiceServer(server, &limiter{seen: map[string]uint32{}})
+	ln := listen(t)
+	go func() { _ = server.Serve(ln) }()
+	t.Cleanup(server.Stop)
+	replace := oneUpstream(t)
+	replace[limitService], replace["50ms"] = ln.Addr().String(), "10s" // a machine that is busy must not fail the test
+	return replace
+}
+
+func proveRateLimitService(t *testing.T, x *running) {
+	for i := range 5 {
+		a := x.get("/", "X-Tenant", "a")
+		want, left := 200, strconv.Itoa(2-i)
+		if i > 2 {
+			want, left = 429, "0"
+		}
+		x.want("tenant a", a, want)
+		x.equal("what is left", a.header.Get("RateLimit-Remaining"), left)
+		if want == 429 {
+			x.equal("the wait", a.header.Get("Retry-After"), "30")
+		}
+	}
+	x.want("tenant b", x.get("/", "X-Tenant", "b"), 200)
+	for range 5 {
+		x.want("no tenant, which nobody is asked about", x.get("/"), 200)
 	}
 }
