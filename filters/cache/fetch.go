@@ -306,6 +306,7 @@ func (s *service) passOn(ctx context.Context, x *expedition, resp *stream.Respon
 	if _, tunnel := resp.Body.(stream.Duplex); !tunnel {
 		resp.Body = &passed{Body: resp.Body, release: ended}
 	}
+	x.req.Exchange.Content = resp.Body // who recovers from a panic in front closes it
 	return resp
 }
 
@@ -414,6 +415,7 @@ func (s *service) stream(ctx context.Context, x *expedition, o *object, names []
 		return &stream.Response{Status: o.status, Body: r, Length: resp.Length}, nil
 	}
 	s.counts.results[miss].Add(1)
+	x.req.Exchange.Content = r
 	return s.streamed(x.question, o, r, resp.Length, x.missed()+suffixStored), nil
 }
 

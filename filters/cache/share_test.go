@@ -459,6 +459,26 @@ func TestShorterThanDeclared(t *testing.T) {
 	})
 }
 
+// A filter in front panics behind the call of this one: what it held is closed by
+// who recovers, through the exchange, and the upstream is let go.
+func TestPanicInFront(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, fields := range []string{fresh, "Cache-Control: private"} {
+			o, feeds := streaming(3, fields)
+			w := cached(t, "", o)
+			req := filtertest.Request("GET", "http://h/")
+			if _, err := w.service.Serve(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+			f := <-feeds
+			req.Exchange.Content.Close()
+			if f.ctx.Err() == nil || !f.closed {
+				t.Errorf("%s: the exchange with the upstream goes on", fields)
+			}
+		}
+	})
+}
+
 // Nobody is left: the exchange ends, even while somebody was reading.
 func TestEverybodyLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
