@@ -98,7 +98,8 @@ func (a *Stage) respondHTTP(req *stream.Request, f *stream.Fault) *stream.Respon
 	return resp
 }
 
-// addRetry says when to try again, and to other proxies that they must not.
+// addRetry says when to try again, and to other proxies that they must not, and
+// adds what the fault itself has for the client.
 func addRetry(h *stream.Header, req *stream.Request, f *stream.Fault) {
 	if req.Exchange.RetryRefused != "" {
 		h.Add(stream.RetryHeader, stream.RetrySpent)
