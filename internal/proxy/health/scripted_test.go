@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/stream"
 )
 
 // turn is one step of a scripted peer: it reads exactly want, then sends say.
@@ -65,4 +67,10 @@ func reason(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// fault is one of a connection, by name, in what a check makes of it.
+func fault(name string) error {
+	kind := map[string]stream.Kind{"tls": stream.TLSFailed, "refused": stream.ConnectRefused, "timeout": stream.ConnectTimeout}[name]
+	return fmt.Errorf("check: %w", &stream.Fault{Kind: kind})
 }
