@@ -168,17 +168,20 @@ func TestHeirOfEjected(t *testing.T) {
 // TestOneTrial: of many that come at once, one gets it.
 func TestOneTrial(t *testing.T) {
 	l := newLife(t)
-	for round := range 200 {
+	for round := range 3000 {
 		l.Eject(at(100*round), Ejection{Length: func(int) time.Duration { return time.Second }})
 		var trials atomic.Int64
 		var wg sync.WaitGroup
+		together := make(chan struct{})
 		for range 8 {
 			wg.Go(func() {
+				<-together
 				if trial, _ := l.Try(at(100*round + 2)); trial.Endpoint != nil {
 					trials.Add(1)
 				}
 			})
 		}
+		close(together)
 		wg.Wait()
 		if n := trials.Load(); n != 1 {
 			t.Fatalf("%d trials", n)
