@@ -42,5 +42,5 @@ func (c *Conn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}
-	return c.Conn.Close()
+	return c.Close()
 }

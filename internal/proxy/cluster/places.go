@@ -29,9 +29,9 @@ type places struct {
 
 // tenant is who has places, guarded by places.mu. Without fairness there is one.
 type tenant struct {
-	key     string
-	busy    int64
-	waiting int
+	key    string
+	busy   int64
+	queued int // of its requests
 }
 
 type waiter struct {
@@ -85,7 +85,7 @@ func (p *places) enter(ctx context.Context, key string, now, end time.Time) (*te
 		return nil, queueFull
 	}
 	w := &waiter{tenant: t, since: now, turn: make(chan struct{})}
-	t.waiting++
+	t.queued++
 	p.waiting = append(p.waiting, w)
 	p.mu.Unlock()
 	return p.wait(ctx, w, now, end)
@@ -112,7 +112,7 @@ func (p *places) displace(t *tenant) bool {
 	}
 	at := -1
 	for i, w := range p.waiting {
-		if w.tenant.waiting > t.waiting+1 && (at < 0 || w.tenant.waiting >= p.waiting[at].tenant.waiting) {
+		if w.queued > t.queued+1 && (at < 0 || w.queued >= p.waiting[at].queued) {
 			at = i
 		}
 	}
@@ -129,7 +129,7 @@ func (p *places) displace(t *tenant) bool {
 func (p *places) take(at int) *waiter {
 	w := p.waiting[at]
 	p.waiting = slices.Delete(p.waiting, at, at+1)
-	w.tenant.waiting--
+	w.queued--
 	return w
 }
 
@@ -179,7 +179,7 @@ func (p *places) release(t *tenant) {
 	for at := p.next(); at >= 0; at = p.next() {
 		w := p.take(at)
 		p.busy++
-		w.tenant.busy++
+		w.busy++
 		close(w.turn)
 	}
 }
@@ -197,7 +197,7 @@ func (p *places) next() int {
 	for i, w := range p.waiting {
 		switch {
 		case !p.room(w.tenant):
-		case best < 0, w.tenant.busy < p.waiting[best].tenant.busy, last && w.tenant.busy == p.waiting[best].tenant.busy:
+		case best < 0, w.busy < p.waiting[best].busy, last && w.busy == p.waiting[best].busy:
 			best = i
 		}
 	}
@@ -206,7 +206,7 @@ func (p *places) next() int {
 
 // forget lets go of a tenant that is not there any more.
 func (p *places) forget(t *tenant) {
-	if t.busy == 0 && t.waiting == 0 {
+	if t.busy == 0 && t.queued == 0 {
 		delete(p.tenants, t.key)
 	}
 }

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/weirproxy/weir/stream"
@@ -9,7 +10,8 @@ import (
 
 // die ends the connection: the last thing that its goroutine does.
 func (c *Client) die(err error) {
-	bad, _ := err.(*failure)
+	var bad *failure
+	_ = errors.As(err, &bad)
 	o := &c.out
 	o.mu.Lock()
 	f := c.fault

@@ -17,7 +17,6 @@ var (
 	errClosed         = errors.New("the connection was closed on our side")
 	errNotRead        = errors.New("the upstream does not read the connection")
 	errSilent         = errors.New("the upstream does not answer a PING")
-	errAbusive        = errors.New("the upstream sends too many frames that carry nothing")
 	errServerGone     = errors.New("the upstream closed the connection")
 	errGoneAway       = errors.New("the upstream said with GOAWAY that it has not processed the request")
 	errLocalDeadline  = errors.New("the deadline of the attempt had passed before it began")

@@ -204,7 +204,7 @@ func (s *clientStream) leave(unread int) (write bool) {
 	if o.over != nil {
 		return false
 	}
-	if !s.reset && !(s.gotEnd && s.sentEnd) {
+	if !s.reset && (!s.gotEnd || !s.sentEnd) {
 		c.cfg.Stats.Canceled.Add(1)
 		if !s.gotEnd {
 			c.late += s.recv.left

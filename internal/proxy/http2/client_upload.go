@@ -108,9 +108,7 @@ func (u *clientUpload) copy(body stream.Body, left int64) *stream.Fault {
 		}
 		var trailer *stream.Header
 		if end {
-			if trailer = body.Trailer(); trailer != nil && trailer.Len() == 0 {
-				trailer = nil
-			}
+			trailer = trailerOf(body)
 		}
 		if n > 0 || end && trailer == nil {
 			if f := u.send(p[:n], end && trailer == nil); f != nil {
@@ -125,6 +123,14 @@ func (u *clientUpload) copy(body stream.Body, left int64) *stream.Fault {
 		}
 		return u.sendTrailer(trailer)
 	}
+}
+
+// trailerOf is the trailer of a body that was read; nil when it has no field.
+func trailerOf(body stream.Body) *stream.Header {
+	if trailer := body.Trailer(); trailer != nil && trailer.Len() > 0 {
+		return trailer
+	}
+	return nil
 }
 
 // send queues p, as far as the windows allow, until all of it is.

@@ -138,7 +138,6 @@ const (
 	// entryExtra is what RFC 7541 section 4.1 adds to name and value.
 	entryExtra = 32
 	// maxEntries is how many entries of the least size fit.
-	maxEntries = tableSize / entryExtra
 )
 
 // dynamicTable is the table that a peer builds with its fields. It is a ring

@@ -239,13 +239,6 @@ func (b *inbox) drop() (unread int) {
 	return unread
 }
 
-// complete tells whether all of it came.
-func (b *inbox) complete() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ended
-}
-
 // arrived is how many bytes came so far.
 func (b *inbox) arrived() int64 {
 	b.mu.Lock()

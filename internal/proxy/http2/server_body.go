@@ -71,7 +71,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 			return n, err
 		case err == io.EOF:
 			return 0, err
-		case err == errInboxClosed:
+		case errors.Is(err, errInboxClosed):
 			return 0, closedFault()
 		case err != nil:
 			return 0, err

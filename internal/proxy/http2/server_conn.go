@@ -136,7 +136,7 @@ func (c *serverConn) serve() {
 	for ok && bad == nil {
 		var err error
 		if bad, err = c.frames(); bad == nil && err != nil {
-			again := false
+			var again bool
 			if bad, again = c.readBroken(err); bad == nil && !again {
 				return
 			}
@@ -284,7 +284,7 @@ func (c *serverConn) enterRead() {
 	switch {
 	case !c.greeted:
 		next = stream.PhasePreface
-	case c.in.open != 0 || c.in.buffered() > 0 && !(known && part == frameData):
+	case c.in.open != 0 || c.in.buffered() > 0 && (!known || part != frameData):
 		next = stream.PhaseHead
 	case known:
 		next = stream.PhaseBody

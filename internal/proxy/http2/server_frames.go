@@ -325,7 +325,7 @@ func (c *serverConn) headers(block []byte) *failure {
 		return c.trailers(s, block)
 	}
 	var m meter
-	c.discard(block, &m)
+	_ = c.discard(block, &m)
 	switch {
 	case known && closed.resetUs:
 		return nil

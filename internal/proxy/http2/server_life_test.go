@@ -365,10 +365,11 @@ func rawHeaders(frame []byte) []byte {
 // The client of golang.org/x/net against the server: bodies both ways at once.
 func TestNetClient(t *testing.T) {
 	e := newEdge(t, echo)
+	//nolint:staticcheck // deprecated in favour of net/http, and here as a peer of its own
 	tr := &xhttp2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}}
-	defer tr.CloseIdleConnections()
+	defer tr.CloseIdleConnections() //nolint:staticcheck // as above
 	client := &http.Client{Transport: tr}
 	var wg sync.WaitGroup
 	for i := range 100 {

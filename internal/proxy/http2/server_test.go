@@ -115,7 +115,7 @@ func TestRefused(t *testing.T) {
 				rest = rest[n:]
 			}
 			a := c.response(1)
-			if got := a.status; got != test.want && !(a.wasCut && test.want == "reset" && a.reset == xhttp2.ErrCodeProtocol && got == "") {
+			if got := a.status; got != test.want && (!a.wasCut || test.want != "reset" || a.reset != xhttp2.ErrCodeProtocol || got != "") {
 				t.Errorf("answer %+v, want %s", a, test.want)
 			}
 			// The connection and its table are as they should be.

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -125,7 +126,7 @@ func TestExchangeContext(t *testing.T) {
 	<-x.Done()
 	<-child.Done()
 	goes.Wait()
-	if x.Err() != context.Canceled || child.Err() != context.Canceled {
+	if !errors.Is(x.Err(), context.Canceled) || !errors.Is(child.Err(), context.Canceled) {
 		t.Errorf("errors %v, %v", x.Err(), child.Err())
 	}
 	late, cancel := context.WithCancel(x)

@@ -18,7 +18,6 @@ import (
 var (
 	errInterims     = errors.New("too many interim responses")
 	errNoResponse   = errors.New("the upstream ended the stream without a response")
-	errBodyCut      = errors.New("the upstream ended the stream inside a response body")
 	errReplyClosed  = errors.New("the response body is closed")
 	errDeadlinePast = errors.New("the deadline of the attempt had passed before it began")
 )
@@ -300,7 +299,7 @@ func (x *exchange) close(responded bool) {
 		x.str.CancelRead(codeRequestCancelled)
 	}
 	complete := x.up.end()
-	if x.tunnel && !(done && x.sentEnd.Load()) || !complete || !responded {
+	if x.tunnel && (!done || !x.sentEnd.Load()) || !complete || !responded {
 		x.str.CancelWrite(codeRequestCancelled) // takes back what is not acknowledged yet
 	}
 	x.req.Body.Close()

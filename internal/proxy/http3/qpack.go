@@ -131,7 +131,7 @@ func (s *section) value(p []byte, f *rawField, m *meter) ([]byte, error) {
 	}
 	var err error
 	if f.valueFrom, f.valueTo, p, err = s.literal(p, 7, room); err != nil {
-		if err == errTooLong && name == ":path" {
+		if errors.Is(err, errTooLong) && name == ":path" {
 			return nil, &stream.Fault{Kind: m.side.uriTooLong, Limit: "max_uri_bytes"}
 		}
 		return nil, tooLong(err, m)
@@ -169,7 +169,7 @@ func internPseudo(name []byte) string {
 }
 
 func tooLong(err error, m *meter) error {
-	if err == errTooLong {
+	if errors.Is(err, errTooLong) {
 		return m.tooLarge()
 	}
 	return err

@@ -35,7 +35,6 @@ type serverStream struct {
 	page    *page
 	out     []byte // what is to be written next; begins in page
 	pace    pace
-	late    error // why the body broke off while it was read ahead
 	sealing sync.Mutex
 	sealed  bool // under sealing: the final response has begun
 	told    bool // under sealing: 100 (Continue) was sent
@@ -74,7 +73,7 @@ func (st *serverStream) outlive() {
 	sending := st.str.Context()
 	ctx, cancel := context.WithCancel(st.c.conn.Context())
 	stop := context.AfterFunc(sending, func() {
-		if context.Cause(sending) != quic.ErrStreamClosed {
+		if !errors.Is(context.Cause(sending), quic.ErrStreamClosed) {
 			cancel()
 		}
 	})

@@ -70,7 +70,7 @@ var otherFault = &stream.Fault{Kind: stream.ConnectFailed, Retry: stream.RetryUn
 // dialFailed counts a failure to connect. A connection of the other protocol is
 // none.
 func (g *Group) dialFailed(err error) {
-	if err != error(otherFault) {
+	if !errors.Is(err, otherFault) {
 		g.Stats.DialFailed.Add(1)
 	}
 }
@@ -90,7 +90,7 @@ func (a *Auto[C]) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 		} else {
 			c, err = a.mux.get(ctx, req)
 		}
-		if err == error(otherFault) {
+		if errors.Is(err, otherFault) {
 			continue
 		}
 		if choice > 0 {

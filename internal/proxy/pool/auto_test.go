@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -71,7 +72,7 @@ func newAutoFixture() *autoFixture {
 			return &carried{&sharedConn{places: 10, ended: ended, done: make(chan struct{})}, nc}, nil
 		},
 	})
-	f.Auto.single.quiet = func(net.Conn) bool { return true }
+	f.single.quiet = func(net.Conn) bool { return true }
 	ep.Transport = f
 	return f
 }
@@ -163,7 +164,7 @@ func TestAutoFails(t *testing.T) {
 	closed := false
 	req := request()
 	req.Body = &body{Body: stream.NoBody, end: func() { closed = true }}
-	if _, err := f.Serve(t.Context(), req); err != f.err || !closed {
+	if _, err := f.Serve(t.Context(), req); !errors.Is(err, f.err) || !closed {
 		t.Errorf("%v, body closed %v", err, closed)
 	}
 }

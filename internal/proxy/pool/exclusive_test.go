@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func TestExclusive(t *testing.T) {
 		}
 	}
 	f.err = stream.Faultf(stream.ConnectRefused, stream.RetryUnsent, "refused")
-	if _, _, err := serve(); err != f.err || f.load.Connections() != 0 {
+	if _, _, err := serve(); !errors.Is(err, f.err) || f.load.Connections() != 0 {
 		t.Fatalf("a failed dial gives %v and leaves %d connections", err, f.load.Connections())
 	}
 }

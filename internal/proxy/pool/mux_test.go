@@ -153,10 +153,10 @@ func (f *muxFixture) conn(i int) *sharedConn {
 // attempt does what the cluster does around Serve.
 func (f *muxFixture) attempt(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	f.load.Enter()
-	f.Mux.endpoint.Began()
+	f.endpoint.Began()
 	resp, err := f.Serve(ctx, req)
 	if err != nil {
-		f.Mux.endpoint.Aborted()
+		f.endpoint.Aborted()
 		f.load.Leave()
 	}
 	return resp, err
@@ -184,7 +184,7 @@ func (f *muxFixture) expect(t *testing.T, open, idle, dialed int) {
 // atRest checks that every count is back at zero.
 func (f *muxFixture) atRest(t *testing.T) {
 	t.Helper()
-	if n, r := f.Mux.endpoint.InFlight(), f.load.Requests(); n != 0 || r != 0 {
+	if n, r := f.endpoint.InFlight(), f.load.Requests(); n != 0 || r != 0 {
 		t.Errorf("%d in flight, %d requests in the load at the end", n, r)
 	}
 	if f.waiting.Load() != 0 || len(f.queue) != 0 || f.dialing {

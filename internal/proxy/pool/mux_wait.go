@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -121,7 +122,7 @@ func (m *Mux) lead(ctx context.Context, deadline time.Time) (c *carrier, err err
 // the one that takes over.
 func isClosedToUs(err error) bool {
 	f, ok := err.(*stream.Fault)
-	return ok && f.Cause == errNoStreams
+	return ok && errors.Is(f.Cause, errNoStreams)
 }
 
 // dialed ends the turn of whoever opened a connection: with success (err is

@@ -44,7 +44,7 @@ func grpcValue(f logline.Field, req *stream.Request) value {
 // Exchange.GRPCStatus: none (the call was cut, or no gRPC server answered it),
 // the names of the codes, and other for numbers without a name.
 const (
-	grpcOther    = uint8(grpcstatus.NumCodes) + 1
+	grpcOther    = grpcstatus.NumCodes + 1
 	numGRPCCodes = int(grpcOther) + 1
 )
 

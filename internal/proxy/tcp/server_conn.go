@@ -164,7 +164,7 @@ func (c *serverConn) begin() bool {
 // alone.
 func (c *serverConn) contain(where string) {
 	if p := recover(); p != nil {
-		c.panicked(p, where)
+		_ = c.panicked(p, where)
 	}
 }
 

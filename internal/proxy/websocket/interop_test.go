@@ -67,7 +67,7 @@ func (p *proxy) serve(t *testing.T, nc net.Conn) {
 	defer nc.Close()
 	client := bufio.NewReader(nc)
 	head := readHead(t, client)
-	inner := p.Stage.next
+	inner := p.next
 	// The heads pass before the stage sees the tunnel.
 	resp, err := New(inner, Config{}).Serve(context.Background(), &stream.Request{})
 	if err != nil {

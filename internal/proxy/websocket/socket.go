@@ -212,7 +212,8 @@ func (c *socket) Read(p []byte) (int, error) {
 // leaving looks in p[:n], which was read from the upstream, for the place of
 // our Close: where the upstream's is, or where its time is over.
 func (c *socket) leaving(p []byte, n int, phase int32, err error) (int, error) {
-	at, found := 0, false
+	var at int
+	var found bool
 	switch {
 	case phase == urgent && c.down.boundary():
 		found = true
