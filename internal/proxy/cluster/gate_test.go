@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,7 @@ func TestQueue(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		want := "4 queue 4ms,0 200 100ms,1 200 200ms,2 200 300ms,3 200 400ms"
 		if all := strings.Join(got, ","); all != want {
 			t.Errorf("%s\nwant %s", all, want)
@@ -88,6 +90,7 @@ func TestQueueUnderOverload(t *testing.T) {
 			time.Sleep(30 * time.Millisecond)
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if len(waits["200"]) < 3 || len(waits["queue_timeout"]) < 20 || len(waits) != 2 {
 			t.Fatalf("%v", waits)
 		}
@@ -161,11 +164,11 @@ func tenantB(t *testing.T, q *config.Queue, ofA int) (p99 time.Duration, refusal
 			}
 			return got
 		}
-		over := false
+		var over atomic.Bool
 		for i := range ofA {
 			go func() {
 				time.Sleep(time.Duration(i) * 100 * time.Microsecond)
-				for !over {
+				for !over.Load() {
 					if ask("a") != "200" {
 						time.Sleep(5 * time.Millisecond)
 					}
@@ -186,7 +189,7 @@ func tenantB(t *testing.T, q *config.Queue, ofA int) (p99 time.Duration, refusal
 			time.Sleep(20 * time.Millisecond)
 		}
 		all.Wait()
-		over = true
+		over.Store(true)
 		time.Sleep(5 * time.Second)
 		slices.Sort(took)
 		p99 = took[len(took)*99/100]
@@ -211,6 +214,7 @@ func TestFairAlone(t *testing.T) {
 			}()
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if got["200"] < 9 || got["fair"] == 0 {
 			t.Errorf("%v", got)
 		}
@@ -310,10 +314,10 @@ func TestAdaptive(t *testing.T) {
 			mu.Unlock()
 			return f.up[0].respond(200), nil
 		}
-		over := false
+		var over atomic.Bool
 		for range 200 {
 			go func() {
-				for !over {
+				for !over.Load() {
 					if limitOf(s.Serve(t.Context(), request("GET"))) != "200" {
 						time.Sleep(20 * time.Millisecond)
 					}
@@ -321,13 +325,18 @@ func TestAdaptive(t *testing.T) {
 			}()
 		}
 		time.Sleep(20 * time.Second)
+		mu.Lock()
 		most = 0
+		mu.Unlock()
 		time.Sleep(10 * time.Second)
+		mu.Lock()
+		highest := most
+		mu.Unlock()
 		state, refused := f.Gates(time.Now())
-		if most < 8 || most > 40 || state.Limit > 40 || refused[GateQueueFull].Load() == 0 {
-			t.Errorf("up to %d under way, %+v, %d refused", most, state, refused[GateQueueFull].Load())
+		if highest < 8 || highest > 40 || state.Limit > 40 || refused[GateQueueFull].Load() == 0 {
+			t.Errorf("up to %d under way, %+v, %d refused", highest, state, refused[GateQueueFull].Load())
 		}
-		over = true
+		over.Store(true)
 		time.Sleep(5 * time.Second)
 		f.quiet(t)
 	})

@@ -220,6 +220,9 @@ func cannedUpstream(t testing.TB, u *clientSetup) *Client {
 }
 
 func TestAllocsClient(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	u := newClientSetup(t)
 	c := cannedUpstream(t, u)
 	req := grpcRequest(&memoryBody{grpcMessage("hello")})
