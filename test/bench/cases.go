@@ -25,10 +25,11 @@ type benchCase struct {
 	tcp       bool   // the proxy carries bytes
 	peers     string // the proxies that can do it; empty: all
 	unit      string // what else is counted per CPU second
+	feature   feature
 }
 
 func cases() []benchCase {
-	return []benchCase{
+	return append([]benchCase{
 		{name: "64 conns, 100 B", conns: 64, response: 100},
 		{name: "1000 conns, 100 B", conns: 1000, response: 100},
 		{name: "64 conns, 10 KiB", conns: 64, response: 10 << 10},
@@ -42,7 +43,7 @@ func cases() []benchCase {
 		{name: "h2, 10 x 100 streams, 100 B", conns: 10, streams: 100, response: 100},
 		{name: "gRPC unary, 10 x 100 streams, 100 B", conns: 10, streams: 100, send: 100, response: 100, grpc: true, peers: "haproxy weir httputil"},
 		{name: "TCP, 64 conns, 1 MiB", conns: 64, response: 1 << 20, tcp: true, peers: "nginx haproxy weir", unit: unitBytes},
-	}
+	}, featureCases()...)
 }
 
 const (
@@ -96,7 +97,11 @@ func (c *benchCase) request() []byte {
 
 func (c *benchCase) answer() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\nServer: canned\r\nContent-Length: %d\r\n\r\n", c.response)
+	extra := "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+	if c.feature.cacheable { // without a date: that one would be long ago
+		extra = "Cache-Control: max-age=3600\r\n"
+	}
+	fmt.Fprintf(&b, "HTTP/1.1 200 OK\r\n%sContent-Type: text/plain\r\nServer: canned\r\nContent-Length: %d\r\n\r\n", extra, c.response)
 	b.Write(bytes.Repeat([]byte("y"), c.response))
 	return b.Bytes()
 }

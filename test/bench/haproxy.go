@@ -52,11 +52,15 @@ defaults
 		}
 		fmt.Fprintf(&b, "  use_backend %%[path,map_beg(%s,canned)]\n", maps)
 	}
-	server := s.upstream + " pool-max-conn 2048"
+	fmt.Fprintf(&b, "  default_backend canned\nbackend canned\n%s", s.feature.haproxyPeer)
+	protocol := ""
 	if s.grpc {
-		server += " proto h2"
+		protocol = " proto h2"
 	}
-	fmt.Fprintf(&b, "  default_backend canned\nbackend canned\n  server one %s\n", server)
+	for i, address := range s.feature.servers(s.upstream) {
+		fmt.Fprintf(&b, "  server s%d %s pool-max-conn 2048%s\n", i, address, protocol)
+	}
+	b.WriteString(s.feature.haproxyTop)
 	file := filepath.Join(dir, "haproxy.cfg")
 	return []string{"haproxy", "-db", "-f", file}, os.WriteFile(file, []byte(b.String()), 0o600)
 }

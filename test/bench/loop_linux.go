@@ -22,6 +22,7 @@ type load struct {
 	conns     int
 	request   []byte
 	response  []byte // what the upstream answers, head and body
+	endpoints int    // the upstream listens on so many addresses, from upstream on; 0: one
 	closeEach bool   // a new connection for every request
 	grpc      []byte // instead of response: the message of the canned gRPC server
 	warm      time.Duration
@@ -158,12 +159,23 @@ func (lp *loop) drive(until time.Time, closed <-chan struct{}) error {
 }
 
 func (lp *loop) listen() error {
+	for i := range max(lp.endpoints, 1) {
+		at := *lp.upstream
+		at.Addr[3] += byte(i)
+		if err := lp.listenAt(&at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (lp *loop) listenAt(at *unix.SockaddrInet4) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	if err := unix.Bind(fd, lp.upstream); err != nil {
+	if err := unix.Bind(fd, at); err != nil {
 		return fmt.Errorf("bind upstream: %w", err)
 	}
 	if err := unix.Listen(fd, 4096); err != nil {

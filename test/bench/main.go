@@ -144,7 +144,7 @@ func measure(o options, c benchCase, p proxy, self string) (result, error) {
 		return result{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	s := setup{listen: listen.String(), upstream: upstream.String(), routes: c.routes, h2: c.streams > 0, grpc: c.grpc, tcp: c.tcp, connections: connections}
+	s := setup{listen: listen.String(), upstream: upstream.String(), routes: c.routes, h2: c.streams > 0, grpc: c.grpc, tcp: c.tcp, connections: connections, feature: c.feature}
 	if c.tls {
 		if s.cert, s.key, err = writeCertificate(dir); err != nil {
 			return result{}, err
@@ -159,7 +159,7 @@ func measure(o options, c benchCase, p proxy, self string) (result, error) {
 	idle := residentBytes(pids)
 	l := load{
 		target: sockaddr(listen), upstream: sockaddr(upstream), conns: c.conns, request: c.request(), response: c.answer(),
-		closeEach: c.close, warm: o.warm, measure: o.time,
+		endpoints: c.feature.endpoints, closeEach: c.close, warm: o.warm, measure: o.time,
 		cpu: func() (time.Duration, error) { return cpuTime(pids) },
 	}
 	if c.grpc {

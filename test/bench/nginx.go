@@ -20,6 +20,9 @@ func nginxFiles(dir string, s setup) ([]string, error) {
 		}
 		fmt.Fprintf(&b, "load_module %s;\n", nginxStream)
 	}
+	if s.feature.cacheable && os.Geteuid() == 0 { // its worker has to get into the directory, which is root's
+		b.WriteString("user root;\n")
+	}
 	fmt.Fprintf(&b, `daemon off;
 worker_processes 1;
 pid %[2]s/nginx.pid;
@@ -51,8 +54,8 @@ func nginxHTTP(b *strings.Builder, dir string, s setup) {
   keepalive_requests 10000000;
   server_tokens off;
   map $http_upgrade $connection_upstream { default upgrade; '' ''; }
-  upstream canned { server %[2]s; keepalive 1024; keepalive_requests 10000000; }
-  proxy_http_version 1.1;
+  upstream canned {%[5]s%[2]s keepalive 1024; keepalive_requests 10000000; }
+%[6]s  proxy_http_version 1.1;
   proxy_set_header Connection $connection_upstream;
   proxy_set_header Upgrade $http_upgrade;
   proxy_set_header Host $host;
@@ -62,12 +65,20 @@ func nginxHTTP(b *strings.Builder, dir string, s setup) {
   proxy_read_timeout 300s;
   server {
     listen %[3]s%[4]s backlog=4096;
-`, dir, s.upstream, s.listen, options)
+`, dir, nginxServers(s), s.listen, options, s.feature.nginxPeers, s.feature.nginxHTTP)
 	if s.cert != "" {
 		fmt.Fprintf(b, "    ssl_certificate %s; ssl_certificate_key %s; ssl_protocols TLSv1.2 TLSv1.3;\n", s.cert, s.key)
 	}
 	for i := range s.routes {
 		fmt.Fprintf(b, "    location %s/ { proxy_pass http://canned; }\n", routePath(i))
 	}
-	b.WriteString("    location / { proxy_pass http://canned; }\n  }\n}\n")
+	fmt.Fprintf(b, "    location / { proxy_pass http://canned;%s }\n  }\n}\n", s.feature.nginxRoute)
+}
+
+func nginxServers(s setup) string {
+	var b strings.Builder
+	for _, address := range s.feature.servers(s.upstream) {
+		fmt.Fprintf(&b, " server %s;", address)
+	}
+	return b.String()
 }

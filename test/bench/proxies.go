@@ -32,6 +32,7 @@ type setup struct {
 	grpc             bool   // the upstream speaks HTTP/2 from the first byte
 	tcp              bool   // bytes are carried
 	connections      int    // how many there may be on each side
+	feature          feature
 }
 
 func proxies(weir, self string) []proxy {

@@ -83,7 +83,10 @@ func (t *table) print(w io.Writer) error {
 			}
 		}
 	}
-	return t.printUnits(w)
+	if err := t.printUnits(w); err != nil {
+		return err
+	}
+	return t.printFeatures(w)
 }
 
 // printUnits is what is done in a second of CPU time, for the cases in which

@@ -20,7 +20,7 @@ listeners:
 `, dir, filepath.Join(dir, "access.log"), s.listen, s.connections)
 	protocol := ""
 	if s.tcp {
-		protocol = "protocol: tcp, "
+		protocol = "protocol: tcp\n    "
 		b.WriteString("    protocol: tcp\n")
 	}
 	if s.cert != "" {
@@ -30,7 +30,8 @@ listeners:
 	for i := range s.routes {
 		fmt.Fprintf(&b, "  - {name: r%d, match: {path: {prefix: %s}}, to: [{cluster: canned}]}\n", i, routePath(i))
 	}
-	fmt.Fprintf(&b, "  - {name: all, %sto: [{cluster: canned}]}\nclusters:\n  - name: canned\n    endpoints: [%q]\n", protocol, s.upstream)
+	fmt.Fprintf(&b, "  - name: all\n    %sto: [{cluster: canned}]\n%sclusters:\n  - name: canned\n    endpoints: [%s]\n%s", protocol, s.feature.weirRoute,
+		strings.Join(s.feature.servers(s.upstream), ", "), s.feature.weirCluster)
 	fmt.Fprintf(&b, "    limits: {max_connections: %[1]d, max_requests: %[1]d}\n    pool: {max_idle: 2048}\n", s.connections)
 	if s.grpc {
 		b.WriteString("    protocol: h2c\n")
