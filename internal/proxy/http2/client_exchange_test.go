@@ -233,6 +233,7 @@ func TestClientUnsent(t *testing.T) {
 		a := <-got
 		expectFault(t, a.err, stream.UpstreamClosed, stream.RetryUnsent)
 	}
+	<-c.Done() // or its farewell would wait for who writes
 }
 
 // An upstream hears that a connection goes.
