@@ -401,6 +401,9 @@ func TestClientWindowOverrun(t *testing.T) {
 	for range 5 {
 		up.data(1, false, strings.Repeat("x", 16000))
 	}
+	// All of it has come before anything is read, which would open the window.
+	up.raw(rawFrame(framePing, 0, 0, make([]byte, 8)))
+	up.expect(http2.FramePing)
 	n, err := io.Copy(io.Discard, a.resp.Body)
 	expectFault(t, err, stream.ResponseMalformed, stream.RetryNever)
 	if n != 64000 {
