@@ -31,8 +31,7 @@ var ownedField = [256]bool{
 // are read and judged by check once all are there.
 type framing struct {
 	ownedFacts
-	options   [maxConnectionOptions]string // other names that Connection nominates
-	numOption int
+	options []string // other names that Connection nominates; nil until the connection sees one, as most never do
 }
 
 // ownedFacts is the part that a new head begins with from nothing.
@@ -53,8 +52,8 @@ type ownedFacts struct {
 }
 
 func (fr *framing) reset() {
-	clear(fr.options[:fr.numOption]) // let the head go
-	fr.numOption = 0
+	clear(fr.options) // let the head go
+	fr.options = fr.options[:0]
 	fr.ownedFacts = ownedFacts{length: -1}
 }
 
@@ -145,11 +144,10 @@ func (fr *framing) takeConnection(list string) error {
 			fr.upgrade = true
 		case !validToken(option):
 			return errOption
-		case fr.numOption == len(fr.options):
+		case len(fr.options) == maxConnectionOptions:
 			return errOptions
 		default:
-			fr.options[fr.numOption] = option
-			fr.numOption++
+			fr.options = append(fr.options, option)
 		}
 	}
 	return nil
@@ -170,7 +168,7 @@ func (fr *framing) check(proto stream.Proto) error {
 // recipient: its sender wants it gone before the next one sees it
 // (CVE-2021-33197).
 func (fr *framing) checkOptions() error {
-	for _, name := range fr.options[:fr.numOption] {
+	for _, name := range fr.options {
 		if essential(name) {
 			return errOptionEssential
 		}
@@ -181,7 +179,7 @@ func (fr *framing) checkOptions() error {
 // dropOptions removes the fields that Connection nominated, but for essential
 // ones, which a response must not nominate either.
 func (fr *framing) dropOptions(h *stream.Header) {
-	for _, name := range fr.options[:fr.numOption] {
+	for _, name := range fr.options {
 		if !essential(name) {
 			h.Del(name)
 		}

@@ -140,7 +140,7 @@ func theirs(h http.Header, fr *framing) (list []string) {
 }
 
 func nominated(fr *framing, name string) bool {
-	for _, o := range fr.options[:fr.numOption] {
+	for _, o := range fr.options {
 		if stream.EqualFold(o, name) && !essential(o) {
 			return true
 		}

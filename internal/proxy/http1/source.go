@@ -100,6 +100,9 @@ func (s *source) tryRead(fd uintptr) bool {
 		s.shrink()
 		return false
 	}
+	if err != nil { // one half may have ended, and the connection goes on
+		s.shrink()
+	}
 	s.err = err
 	return true
 }
