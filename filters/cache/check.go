@@ -39,7 +39,7 @@ func checkKey(k *Key, report *config.Report) {
 	for i, name := range k.Headers {
 		at := fmt.Sprintf("headers[%d]", i)
 		switch id := stream.Lookup(name); {
-		case !isToken(name):
+		case !stream.IsToken(name):
 			report.Errorf(at, "write a name such as X-Tenant", "%q is not the name of a header", name)
 		case id == stream.Authorization, id == stream.Cookie:
 			report.Warnf(at, "remove it, or see that responses are private", "with %s in the key every user has responses of their own, and they are stored", name)
@@ -101,17 +101,4 @@ func checkRisks(s *Settings, report *config.Report) {
 			}
 		}
 	}
-}
-
-// isToken is the grammar of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

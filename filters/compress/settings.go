@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/stream"
 )
 
 // Settings of the filter compress.
@@ -116,18 +117,5 @@ func checkResponses(s *Responses, report *config.Report) {
 // isTypePattern accepts type "/" subtype, with at most one "*", in the subtype.
 func isTypePattern(s string) bool {
 	main, sub, found := strings.Cut(s, "/")
-	return found && isToken(main) && !strings.Contains(main, "*") && isToken(sub) && strings.Count(sub, "*") <= 1
-}
-
-// isToken is the grammar of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
+	return found && stream.IsToken(main) && !strings.Contains(main, "*") && stream.IsToken(sub) && strings.Count(sub, "*") <= 1
 }

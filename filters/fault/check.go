@@ -167,7 +167,7 @@ func checkShare(report *config.Report, share float64, header bool) {
 func checkHeader(report *config.Report, path, name string) {
 	field := stream.Field{Name: name, ID: stream.Lookup(name)}
 	switch owner := stream.Owner(&field); {
-	case !isToken(name):
+	case !stream.IsToken(name):
 		report.Errorf(path, `use letters, digits and "-"`, "%q cannot be the name of a field", name)
 	case framing[field.ID]:
 		report.Errorf(path, "use a name of your own, such as X-Fault", "%q belongs to the connection and is not seen by filters", name)
@@ -181,17 +181,4 @@ var framing = map[stream.ID]bool{
 	stream.Connection: true, stream.ContentLength: true, stream.Expect: true, stream.HTTP2Settings: true, stream.Host: true,
 	stream.KeepAlive: true, stream.ProxyConnection: true, stream.TE: true, stream.Trailer: true,
 	stream.TransferEncoding: true, stream.Upgrade: true,
-}
-
-// isToken is the grammar of field names (RFC 9110 section 5.6.2).
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

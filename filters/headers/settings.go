@@ -82,7 +82,7 @@ func (c *Changes) check(report *config.Report, request bool) {
 			report.Errorf(at, `put one "*" at the end`, `%q has a "*" that is not at the end`, name)
 		case stem == name:
 			checkName(report, at, name, request)
-		case !isToken(stem):
+		case !stream.IsToken(stem):
 			report.Errorf(at, `use letters, digits and "-"`, "%q cannot be the beginning of a field name", stem)
 		}
 	}
@@ -92,7 +92,7 @@ func (f *Field) check(report *config.Report, request bool) {
 	checkName(report, "name", f.Name, request)
 	if len(f.Value) > maxValue {
 		report.Errorf("value", "shorten it", "the value has %d bytes, more than %d", len(f.Value), maxValue)
-	} else if at := badValueByte(f.Value); at >= 0 {
+	} else if at := stream.BadValueByte(f.Value); at >= 0 {
 		report.Errorf("value", "use printable ASCII, and spaces inside only",
 			"byte %d of the value, %q, cannot be sent in a header", at+1, f.Value[at])
 	}
@@ -104,7 +104,7 @@ func (f *Field) check(report *config.Report, request bool) {
 func checkName(report *config.Report, path, name string, request bool) {
 	id := stream.Lookup(name)
 	switch {
-	case !isToken(name):
+	case !stream.IsToken(name):
 		report.Errorf(path, `use letters, digits and "-"`, "%q cannot be the name of a field", name)
 	case framing[id]:
 		report.Errorf(path, "remove it: Weir writes this field as each connection needs it",
@@ -129,30 +129,4 @@ var framing = map[stream.ID]bool{
 func isWeirs(name string, id stream.ID) bool {
 	owner := stream.Owner(&stream.Field{Name: name, ID: id})
 	return owner == stream.OwnedWritten || owner == stream.OwnedReserved
-}
-
-// isToken is the grammar of field names (RFC 9110 section 5.6.2).
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
-}
-
-// badValueByte finds the first byte that may not stand in a value (RFC 9110
-// section 5.5, without obs-text); -1 when there is none.
-func badValueByte(s string) int {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		blank := c == ' ' || c == '\t'
-		if blank && (i == 0 || i == len(s)-1) || !blank && (c <= ' ' || c > '~') {
-			return i
-		}
-	}
-	return -1
 }

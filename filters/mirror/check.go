@@ -50,7 +50,7 @@ func checkMethods(s *Settings, report *config.Report) {
 	for i, name := range s.Methods {
 		at := fmt.Sprintf("methods[%d]", i)
 		switch {
-		case !isToken(name):
+		case !stream.IsToken(name):
 			report.Errorf(at, "use letters", "%q cannot be a method", name)
 		case name == "CONNECT" || name == "TRACE":
 			report.Errorf(at, "remove it", "%s cannot be copied", name)
@@ -81,7 +81,7 @@ func (h *Headers) check(to string, report *config.Report) {
 		checkName(below, "name", f.Name)
 		if len(f.Value) > maxValue {
 			below.Errorf("value", "shorten it", "the value has %d bytes, more than %d", len(f.Value), maxValue)
-		} else if at := badValueByte(f.Value); at >= 0 {
+		} else if at := stream.BadValueByte(f.Value); at >= 0 {
 			below.Errorf("value", "use printable ASCII, and spaces inside only", "byte %d of the value, %q, cannot be sent in a header", at+1, f.Value[at])
 		}
 	}
@@ -94,7 +94,7 @@ func checkPattern(report *config.Report, at, name string) {
 	case star && stem == "":
 	case strings.Contains(stem, "*"):
 		report.Errorf(at, `put one "*" at the end`, `%q has a "*" that is not at the end`, name)
-	case !isToken(stem):
+	case !stream.IsToken(stem):
 		report.Errorf(at, `use letters, digits and "-"`, "%q cannot be the name of a field", name)
 	}
 }
@@ -103,7 +103,7 @@ func checkPattern(report *config.Report, at, name string) {
 func checkName(report *config.Report, at, name string) {
 	id := stream.Lookup(name)
 	switch {
-	case !isToken(name):
+	case !stream.IsToken(name):
 		report.Errorf(at, `use letters, digits and "-"`, "%q cannot be the name of a field", name)
 	case framing[id]:
 		report.Errorf(at, "remove it: Weir writes this field as each connection needs it", "%q belongs to a connection, not to the message", name)
@@ -166,37 +166,11 @@ func (c *Compare) check(report *config.Report) {
 		return
 	}
 	for i, name := range c.Headers {
-		if !isToken(name) {
+		if !stream.IsToken(name) {
 			report.Errorf(fmt.Sprintf("headers[%d]", i), `use letters, digits and "-"`, "%q cannot be the name of a field", name)
 		}
 	}
 	if c.JSON != nil {
 		checkPointers(report.Below("json"), "ignore", c.JSON.Ignore)
 	}
-}
-
-// isToken is the grammar of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
-}
-
-// badValueByte finds the first byte that may not stand in a value (RFC 9110
-// section 5.5, without obs-text); -1 when there is none.
-func badValueByte(s string) int {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		blank := c == ' ' || c == '\t'
-		if blank && (i == 0 || i == len(s)-1) || !blank && (c <= ' ' || c > '~') {
-			return i
-		}
-	}
-	return -1
 }

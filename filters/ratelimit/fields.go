@@ -19,20 +19,7 @@ func mayAdd(e entry) bool {
 		stream.TransferEncoding, stream.Upgrade, stream.HTTP2Settings, stream.Expect:
 		return false
 	}
-	return isToken(e.key) && isValue(e.value) && !stream.Owned(e.key)
-}
-
-// isToken is token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '!', c == '#', c == '$', c == '%', c == '&', c == '\'', c == '*', c == '+', c == '-', c == '.', c == '^', c == '_', c == '`', c == '|', c == '~':
-		default:
-			return false
-		}
-	}
-	return s != ""
+	return stream.IsToken(e.key) && isValue(e.value) && !stream.Owned(e.key)
 }
 
 // isValue is field-value of RFC 9110 section 5.5, without blanks around it.

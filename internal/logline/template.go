@@ -3,6 +3,8 @@ package logline
 import (
 	"fmt"
 	"strings"
+
+	"github.com/weirproxy/weir/stream"
 )
 
 // DefaultTemplate is the text format when the document has no template. It
@@ -71,7 +73,7 @@ func Validate(text string) error {
 
 func placeholder(name string) (Part, error) {
 	if header, ok := strings.CutPrefix(name, "header:"); ok {
-		if !token(header) {
+		if !stream.IsToken(header) {
 			return Part{}, fmt.Errorf("template: {%s} does not name a header field; write {header:X-Tenant}", name)
 		}
 		return Part{Header: header}, nil
@@ -84,15 +86,4 @@ func placeholder(name string) (Part, error) {
 		known = append(known, f.String())
 	}
 	return Part{}, fmt.Errorf("template: no field {%s}; there are %s and header:NAME", name, strings.Join(known, ", "))
-}
-
-// token is RFC 9110 section 5.6.2.
-func token(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -30,7 +30,7 @@ func cookieIn(line, name string) (value string, ok bool) {
 		var pair string
 		pair, line, more = strings.Cut(line, ";")
 		n, v, found := strings.Cut(trimBlanks(pair), "=")
-		if !found || n != name || !isToken(n) {
+		if !found || n != name || !stream.IsToken(n) {
 			continue
 		}
 		if len(v) >= 2 && v[0] == '"' && v[len(v)-1] == '"' {
@@ -62,18 +62,4 @@ func isCookieValue(s string) bool {
 		}
 	}
 	return true
-}
-
-// isToken is token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

@@ -62,7 +62,7 @@ func Parse(text string) (Key, error) {
 		if name == "" {
 			return Key{}, fmt.Errorf("key %q has no name; write %sNAME", text, p.text)
 		}
-		if p.source != query && !isToken(name) {
+		if p.source != query && !stream.IsToken(name) {
 			return Key{}, fmt.Errorf("key %q: %q is not a name that a %s can have", text, name, strings.TrimSuffix(p.text, ":"))
 		}
 		return Key{source: p.source, name: name}, nil

@@ -202,7 +202,7 @@ func FuzzVary(f *testing.F) {
 			t.Errorf("%q: nothing, and no refusal", vary)
 		}
 		for i, name := range names {
-			if !isToken(name) || name != strings.ToLower(name) || i > 0 && names[i-1] >= name {
+			if !stream.IsToken(name) || name != strings.ToLower(name) || i > 0 && names[i-1] >= name {
 				t.Errorf("%q: %q", vary, names)
 			}
 		}

@@ -16,7 +16,7 @@ const maxVaryNames = 16
 func VaryOf(h *stream.Header) (names []string, ok bool) {
 	for value := range values(h, stream.Vary) {
 		for member := range members(value) {
-			if !isToken(member) || member == "*" || len(names) == maxVaryNames {
+			if !stream.IsToken(member) || member == "*" || len(names) == maxVaryNames {
 				return nil, false
 			}
 			name := strings.ToLower(member)
@@ -37,19 +37,6 @@ func Union(a, b []string) (names []string, ok bool) {
 		}
 	}
 	return names, len(names) <= maxVaryNames
-}
-
-// isToken is the grammar of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
 }
 
 // codings are the content codings that servers choose from. What else clients

@@ -39,30 +39,9 @@ func needed(r *config.Report, path string, value config.Duration) {
 
 // checkToken refuses what cannot be a header name or method (RFC 9110 section 5.6.2).
 func checkToken(r *config.Report, path, what, text string) {
-	if !isToken(text) {
+	if !stream.IsToken(text) {
 		r.Errorf(path, "write letters, digits and -", "%q is no %s", text, what)
 	}
-}
-
-func isToken(text string) bool {
-	for i := 0; i < len(text); i++ {
-		if !isTokenByte(text[i]) {
-			return false
-		}
-	}
-	return text != ""
-}
-
-func isTokenByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	}
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
-	}
-	return false
 }
 
 // equalAny compares names of header fields.

@@ -63,7 +63,7 @@ func largestContent(f *config.Framing) config.Size {
 // checkFrameRequest looks at the request that is made of each frame.
 func checkFrameRequest(spec *config.ListenerFramed, r *config.Report) {
 	switch {
-	case !isToken(spec.Method):
+	case !stream.IsToken(spec.Method):
 		r.Errorf("method", "write POST", "%q is no method", spec.Method)
 	case spec.Method != strings.ToUpper(spec.Method):
 		r.Errorf("method", "write "+strings.ToUpper(spec.Method), "method %q is not in upper case: methods are compared letter by letter", spec.Method)

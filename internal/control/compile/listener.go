@@ -5,6 +5,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/stream"
 )
 
 func (c *compiler) listener(spec *config.Listener, r *config.Report) *snapshot.Listener {
@@ -56,7 +57,7 @@ func checkListenerTimeouts(t *config.ListenerTimeouts, r *config.Report) {
 
 // checkForwarded returns the ranges that are trusted.
 func checkForwarded(f *config.Forwarded, r *config.Report) (trust []netip.Prefix) {
-	if f.Via != "" && !isToken(f.Via) {
+	if f.Via != "" && !stream.IsToken(f.Via) {
 		r.Errorf("via", "write letters, digits and -", "%q cannot be the name in a Via header", f.Via)
 	}
 	trust = prefixes(r, "trust", f.Trust)

@@ -41,7 +41,7 @@ const maxALPN = 255
 func methods(texts []string, path string, r *config.Report) []string {
 	for i, method := range texts {
 		switch upper := strings.ToUpper(method); {
-		case !isToken(method):
+		case !stream.IsToken(method):
 			r.Errorf(index(path, i), "write GET, POST, ...", "%q is no method", method)
 		case upper != method:
 			r.Errorf(index(path, i), "write "+upper, "method %q is not in upper case: methods are compared letter by letter", method)
