@@ -1,3 +1,3 @@
-// Package storm holds what happens to a service behind two proxies that fails
+// Package storm holds what happens to a service behind three proxies that fails
 // and comes back: real processes, real requests.
 package storm

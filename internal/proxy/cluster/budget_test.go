@@ -98,6 +98,34 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// TestBudgetHoldsInSum: a failure may begin at any moment of a second, after a
+// calm time or one with a few failures; what is retried from then on is within
+// the share of what came from then on.
+func TestBudgetHoldsInSum(t *testing.T) {
+	const rate, calm, broken = 200, 3, 3
+	for _, trickle := range []int{0, 100} { // every so many requests fail before
+		for offset := range rate {
+			start := time.Now()
+			b := &budget{born: start, ratio: 0.2, repays: true}
+			retries, requests := 0, 0
+			for i := range (calm+broken)*rate + offset {
+				now := start.Add(time.Duration(i) * time.Second / rate)
+				b.request(now)
+				failing := i >= calm*rate+offset
+				if failing {
+					requests++
+				}
+				if (failing || trickle > 0 && i%trickle == 0) && b.retry(now) && failing {
+					retries++
+				}
+			}
+			if most := requests / 5; retries > most || retries < most*8/10 {
+				t.Errorf("one failure of %d before, %d/%d into the second: %d retries for %d requests", trickle, offset, rate, retries, requests)
+			}
+		}
+	}
+}
+
 func TestBudgetIsNeverExceededAtOnce(t *testing.T) {
 	now := time.Now()
 	b := &budget{born: now, ratio: 0.1}

@@ -101,7 +101,7 @@ func New(cfg Config) *Cluster {
 		cfg.Load = endpoint.NewLoad(0, 0)
 	}
 	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load, start: cfg.Go}
-	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond)}
+	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond), repays: true}
 	c.ejector = newEjector(cfg.Ejection, cfg.OnHealth, &c.Stats)
 	c.sticky = newSticky(cfg.Sticky, cfg.Label.Name)
 	c.reports = cfg.LoadReports
