@@ -32,7 +32,7 @@ func featureCases() []benchCase {
 	cache := feature{
 		cacheable:  true,
 		weirRoute:  "    filters: [{cache: {size: 64MiB}}]\n",
-		nginxHTTP:  "  proxy_cache_path cache keys_zone=c:10m max_size=64m;\n",
+		nginxHTTP:  "  sendfile on;\n  proxy_cache_path cache keys_zone=c:10m max_size=64m;\n", // as Debian ships it
 		nginxRoute: " proxy_cache c;", haproxyTop: "cache c\n  total-max-size 64\n  max-object-size 1000000\n  max-age 3600\n",
 		haproxyPeer: "  http-request cache-use c\n  http-response cache-store c\n",
 	}
@@ -56,6 +56,7 @@ func featureCases() []benchCase {
 			endpoints: 100, weirCluster: "    balance: peak_ewma\n"}},
 		{name: "feature: cache hit, 100 B", conns: 64, response: 100, peers: all, feature: cache},
 		{name: "feature: cache hit, 10 KiB", conns: 64, response: 10 << 10, peers: all, feature: cache},
+		{name: "feature: cache hit, 100 KB", conns: 64, response: 100_000, peers: all, feature: cache},
 	}
 }
 

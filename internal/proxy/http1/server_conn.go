@@ -62,6 +62,7 @@ type serverConn struct {
 
 	// What writeRaw has under way.
 	outgoing   []byte
+	following  []byte // goes out with outgoing, from where it lies
 	writeErr   error
 	transmitFn func(fd uintptr) bool
 

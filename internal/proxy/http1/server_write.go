@@ -20,6 +20,10 @@ var (
 // it slowly is seen to make progress.
 const writeSlice = 64 << 10
 
+// writeOffer is the most that is offered to a plain socket at once. It takes
+// what it has room for.
+const writeOffer = 256 << 10
+
 // maxEmptyReads bounds reads of a body that give nothing.
 const maxEmptyReads = 100
 
@@ -189,17 +193,27 @@ func (c *serverConn) headWritten(status int) {
 	ex.Status, ex.HeadSent, ex.End = status, now, now
 }
 
-// writeWhole writes the head and a body that is in memory; in one write when
-// both fit in a page.
+// writeWhole writes the head and a body that is in memory: in one write when
+// both fit in a page, else the body from where it lies.
 func (c *serverConn) writeWhole(status int, body []byte) bool {
-	out := c.writer.out
-	fits := max(0, min(len(body), pageSize-len(out)))
-	if !c.writeHead(status, append(out, body[:fits]...)) {
+	fits, slice := 0, writeSlice
+	switch out := c.writer.out; {
+	case len(body) <= pageSize-len(out):
+		fits = len(body)
+		c.writer.out = append(out, body...)
+	case c.src.raw != nil: // a full socket says how much it took, so that more may be offered
+		slice = writeOffer
+		fits = min(len(body), slice)
+		c.following = body[:fits]
+	}
+	ok := c.writeHead(status, c.writer.out)
+	c.following = nil
+	if !ok {
 		return false
 	}
 	c.req.Exchange.BytesOut += int64(fits)
 	for rest := body[fits:]; len(rest) > 0; {
-		n := min(len(rest), writeSlice)
+		n := min(len(rest), slice)
 		if !c.writeTimed(rest[:n]) {
 			return false
 		}
@@ -383,8 +397,8 @@ func (c *serverConn) writeRaw(p []byte) bool {
 
 // transmit is the callback of writeRaw: false waits until the socket takes more.
 func (c *serverConn) transmit(fd uintptr) bool {
-	for len(c.outgoing) > 0 {
-		n, err := writeNow(fd, c.outgoing[:min(len(c.outgoing), writeSlice)])
+	for len(c.outgoing)+len(c.following) > 0 {
+		n, err := writeNow(fd, c.outgoing, c.following)
 		if errors.Is(err, syscall.EAGAIN) {
 			return false
 		}
@@ -392,8 +406,9 @@ func (c *serverConn) transmit(fd uintptr) bool {
 			c.writeErr = err
 			return true
 		}
-		c.outgoing = c.outgoing[n:]
 		c.guard.Moved(n)
+		first := min(n, len(c.outgoing))
+		c.outgoing, c.following = c.outgoing[first:], c.following[n-first:]
 	}
 	return true
 }

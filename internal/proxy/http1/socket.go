@@ -23,10 +23,18 @@ func readNow(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-// writeNow is one write to a non-blocking socket.
-func writeNow(fd uintptr, p []byte) (int, error) {
+// writeNow is one write of p, and of q behind it, to a non-blocking socket.
+func writeNow(fd uintptr, p, q []byte) (int, error) {
 	for {
-		n, err := transmit(fd, p)
+		n, err := 0, error(nil)
+		switch {
+		case len(q) == 0:
+			n, err = transmit(fd, p)
+		case len(p) == 0:
+			n, err = transmit(fd, q)
+		default:
+			n, err = transmitBoth(fd, p, q)
+		}
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue

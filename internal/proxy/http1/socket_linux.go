@@ -39,3 +39,16 @@ func transmit(fd uintptr, p []byte) (int, error) {
 	}
 	return int(n), nil
 }
+
+// transmitBoth is sendmsg(2) in the same way: a head and the body behind it
+// leave in one call, and the body is not copied to stand there.
+func transmitBoth(fd uintptr, p, q []byte) (int, error) {
+	parts := [2]syscall.Iovec{{Base: &p[0], Len: uint64(len(p))}, {Base: &q[0], Len: uint64(len(q))}}
+	message := syscall.Msghdr{Iov: &parts[0], Iovlen: uint64(len(parts))}
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDMSG, fd,
+		uintptr(unsafe.Pointer(&message)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}

@@ -87,7 +87,7 @@ func (c *Client) step(fd uintptr) bool {
 		t.stale, t.err = true, err
 		return true
 	}
-	n, err := writeNow(fd, c.out.bytes)
+	n, err := writeNow(fd, c.out.bytes, nil)
 	if n > 0 {
 		t.state = turnPart
 	}
