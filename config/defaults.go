@@ -12,9 +12,10 @@ import (
 // and Linkerd in docs/design; where it gives a range, the choice is explained.
 
 const (
-	second = Duration(time.Second)
-	minute = Duration(time.Minute)
-	hour   = Duration(time.Hour)
+	millisecond = Duration(time.Millisecond)
+	second      = Duration(time.Second)
+	minute      = Duration(time.Minute)
+	hour        = Duration(time.Hour)
 )
 
 // Default is a value of a type of the document of which nothing was written:
@@ -41,8 +42,11 @@ func (m *Metrics) SetDefaults() { m.MaxSeries = 2000 }
 
 // SetDefaults: on, because who has no idea of it needs it most. Envoy's edge
 // guide begins at 85 to 95 %, of a heap that counts garbage; this one does not.
+// A request waits for a processor three times at least, so that most clients
+// of one that stands at a delay of 200 ms see more than half a second.
 func (o *Overload) SetDefaults() {
-	o.Enabled, o.Tighten, o.Shed, o.Refuse = true, 0.8, 0.9, 0.95
+	o.Enabled, o.Shorten, o.Tighten, o.Shed, o.Refuse = true, 0.7, 0.8, 0.9, 0.95
+	o.MaxDelay = 200 * millisecond
 }
 
 // SetDefaults: 30 s is what Kubernetes gives a process to end.

@@ -106,7 +106,8 @@ type Redact struct {
 }
 
 // Overload says what is done before the process has used up what it may: memory,
-// descriptors and connections. The thing that is used most decides.
+// descriptors and connections, and what when it has more work than its
+// processors can do. The thing that is used most decides.
 type Overload struct {
 	// Enabled is false where nothing is to be done.
 	Enabled bool `yaml:"enabled" json:"enabled"`
@@ -116,6 +117,13 @@ type Overload struct {
 	// MaxConnections is the largest number of connections of all listeners
 	// together; 0: that of each listener alone counts.
 	MaxConnections int `yaml:"max_connections" json:"max_connections"`
+	// MaxDelay is for how long what is ready to run may wait for a processor: from
+	// half of it on, requests of routes with importance: low are refused, and from
+	// all of it on what Refuse says; 0: nothing is done about it.
+	MaxDelay Duration `yaml:"max_delay" json:"max_delay"`
+	// Shorten is the share from which idle connections are closed earlier: the
+	// earlier the nearer the share is to Refuse.
+	Shorten float64 `yaml:"shorten" json:"shorten" max:"1"`
 	// Tighten is the share from which connections end with the answer to their
 	// present request.
 	Tighten float64 `yaml:"tighten" json:"tighten" max:"1"`

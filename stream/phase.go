@@ -41,6 +41,7 @@ type PhaseLimit struct {
 	Ceiling time.Duration // longest time for the whole phase
 	MinRate int64         // bytes per second on average, once the phase is older than Grace
 	Grace   time.Duration // how long MinRate is not checked yet
+	Floor   time.Duration // what Idle and Ceiling may be shortened to when memory or connections run out; 0: they may not
 }
 
 // PhaseLimits has the limit of every phase.

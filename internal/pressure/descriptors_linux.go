@@ -7,7 +7,7 @@ import (
 
 // Descriptors are the open ones against the limit of the process.
 func Descriptors() Sensor {
-	return Sensor{Name: "descriptors", Read: func() (float64, float64) {
+	return Sensor{Name: "descriptors", Grades: Connections, Read: func() (float64, float64) {
 		var limit syscall.Rlimit
 		if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 			return 0, 0

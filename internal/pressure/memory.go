@@ -31,7 +31,7 @@ func MemoryLimit() float64 {
 // CollectBefore).
 func Memory(limit float64) Sensor {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/memory/classes/os-stacks:bytes"}}
-	return Sensor{Name: "memory", Read: func() (float64, float64) {
+	return Sensor{Name: "memory", Grades: All, Read: func() (float64, float64) {
 		metrics.Read(samples)
 		used := 0.0
 		for _, s := range samples {

@@ -10,6 +10,7 @@ package watchdog
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,9 @@ type Limit struct {
 	Ceiling time.Duration // longest time for the whole phase
 	MinRate int64         // bytes per second on average, once older than Grace
 	Grace   time.Duration // how long MinRate is not checked yet
+	// Floor is what Idle and Ceiling shrink to while the dog is pressed (Squeeze);
+	// 0: they do not.
+	Floor time.Duration
 }
 
 // Verdict is why a guard fired.
@@ -28,16 +32,17 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	None     Verdict = iota
-	Stalled          // Limit.Idle
-	TooLong          // Limit.Ceiling
-	TooSlow          // Limit.MinRate
-	Late             // the deadline of EnterUntil
-	Canceled         // the context of EnterUntil ended
-	PeerGone         // the probe said so
+	None      Verdict = iota
+	Stalled           // Limit.Idle
+	TooLong           // Limit.Ceiling
+	TooSlow           // Limit.MinRate
+	Late              // the deadline of EnterUntil
+	Canceled          // the context of EnterUntil ended
+	PeerGone          // the probe said so
+	Shortened         // a limit that Squeeze has made shorter
 )
 
-var verdictNames = [...]string{"none", "stalled", "too long", "too slow", "deadline exceeded", "canceled", "peer gone"}
+var verdictNames = [...]string{"none", "stalled", "too long", "too slow", "deadline exceeded", "canceled", "peer gone", "shortened"}
 
 func (v Verdict) String() string { return verdictNames[v] }
 
@@ -51,9 +56,28 @@ const (
 // Dog watches guards. The zero Dog is ready; its goroutine runs only while
 // there is a guard.
 type Dog struct {
+	// Shortened counts the connections that ended because of Squeeze, for those who
+	// ended them.
+	Shortened atomic.Int64
+
+	squeeze atomic.Uint64 // the bits of a float64
+
 	mu     sync.Mutex
 	guards []*Guard
 	stop   chan struct{} // ends the goroutine; nil while there is none
+}
+
+// Squeeze shortens the limits that have a floor, of waits that have begun, too:
+// by the part of what they are above it, 0 to 1.
+func (d *Dog) Squeeze(part float64) { d.squeeze.Store(math.Float64bits(part)) }
+
+// Short is what Squeeze makes of a limit with that floor.
+func (d *Dog) Short(limit, floor time.Duration) time.Duration {
+	part := math.Float64frombits(d.squeeze.Load())
+	if part == 0 || floor <= 0 || limit <= floor {
+		return limit
+	}
+	return limit - time.Duration(part*float64(limit-floor))
 }
 
 // Guard is what the dog knows of one connection. Embed it by value; it must
@@ -236,11 +260,14 @@ func (g *Guard) verdict(phase uint8, now time.Time) Verdict {
 	if idle == 0 {
 		idle = l.Idle
 	}
+	silence := now.Sub(g.seen.progress)
 	switch {
 	case l.Ceiling > 0 && age >= l.Ceiling:
 		return TooLong
-	case idle > 0 && now.Sub(g.seen.progress) >= idle:
+	case idle > 0 && silence >= idle:
 		return Stalled
+	case l.Floor > 0 && (l.Ceiling > 0 && age >= g.dog.Short(l.Ceiling, l.Floor) || idle > 0 && silence >= g.dog.Short(idle, l.Floor)):
+		return Shortened
 	case l.MinRate > 0 && age >= l.Grace && float64(g.seen.moved-g.seen.base) < float64(l.MinRate)*age.Seconds():
 		return TooSlow
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/logline"
@@ -167,6 +168,10 @@ func (c *compiler) checkRedact(r *config.Report) {
 	}
 }
 
+// busyDelay is what a goroutine may wait for a processor while all is well: the
+// runtime lets others run for 10 ms, and so may the system.
+const busyDelay = 20 * time.Millisecond
+
 func (c *compiler) checkOverload(r *config.Report) {
 	o := &c.general.overload
 	if o.Memory > 0 {
@@ -175,6 +180,12 @@ func (c *compiler) checkOverload(r *config.Report) {
 	if o.Tighten <= 0 || o.Tighten > o.Shed || o.Shed > o.Refuse {
 		r.Errorf("tighten", "write for example tighten: 0.8, shed: 0.9, refuse: 0.95",
 			"tighten (%v), shed (%v) and refuse (%v) are not above 0 and one after the other", o.Tighten, o.Shed, o.Refuse)
+	}
+	if o.Shorten <= 0 {
+		r.Errorf("shorten", "write a share like 0.7", "shorten is %v, so that idle connections would always be closed early", o.Shorten)
+	}
+	if d := time.Duration(o.MaxDelay); d > 0 && d < busyDelay {
+		r.Warnf("max_delay", "write 100ms or more", "max_delay is %v, which a process that is only busy exceeds", d)
 	}
 	if !o.Enabled {
 		r.Warnf("enabled", "remove it", "the process takes what comes until the system ends it")

@@ -15,6 +15,7 @@ import (
 	"github.com/weirproxy/weir/internal/proxy/tlsedge"
 	"github.com/weirproxy/weir/internal/proxy/udp"
 	"github.com/weirproxy/weir/internal/snapshot"
+	"github.com/weirproxy/weir/stream"
 )
 
 // datagrams is an open UDP socket: of a listener with protocol udp, or of
@@ -73,8 +74,10 @@ func (d *datagrams) configure(f *front, l *snapshot.Listener, s *server) {
 
 func (f *front) sessionConfig(l *snapshot.Listener) udp.ServerConfig {
 	e, limits, timeouts := f.engine, l.Spec.Limits, l.Spec.Timeouts
+	phases := phasesOf(&timeouts)
+	phases[stream.PhaseTunnel].Floor = sessionFloor
 	return udp.ServerConfig{
-		Listener: l.Spec.Name, Service: f.router, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: phasesOf(&timeouts),
+		Listener: l.Spec.Name, Service: f.router, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: phases, Refuse: e.refusing,
 		SessionIdle: time.Duration(timeouts.SessionIdle), SessionMax: time.Duration(timeouts.TunnelMax),
 		MaxSessions: limits.MaxConnections, MaxSessionsPerClient: limits.MaxConnectionsPerClient,
 		IDs: &e.connIDs, Log: e.log,
@@ -93,7 +96,7 @@ func (f *front) http3Config(l *snapshot.Listener, s *server) http3.ServerConfig 
 		MaxStreams: l.Spec.HTTP3.MaxStreams, StreamWindow: int64(l.Spec.HTTP2.StreamWindow), ConnectionWindow: int64(l.Spec.HTTP2.ConnectionWindow),
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),
 		MaxConnections: limits.MaxConnections, MaxConnectionsPerClient: limits.MaxConnectionsPerClient,
-		EarlyData: l.Spec.HTTP3.EarlyData,
+		EarlyData: l.Spec.HTTP3.EarlyData, Tight: e.tight, TurnAway: e.refusing,
 	}
 }
 

@@ -64,7 +64,9 @@ type Engine struct {
 
 	lodging  lodging // what filters keep
 	pressure *pressure.Monitor
+	delay    *pressure.Delay
 	memory   memorySensor
+	done     grades
 	// maxConnections is that of all listeners together; 0: none.
 	maxConnections atomic.Int64
 	overload       config.Overload // guarded by apply

@@ -72,7 +72,7 @@ func placeOf(l *snapshot.Listener) string {
 // newFront makes a front without an address.
 func (e *Engine) newFront(l *snapshot.Listener) (*front, error) {
 	f := &front{engine: e, spec: l, router: route.NewRouter(route.Build(nil))}
-	f.router.Guard(e.pressure.Level)
+	f.router.Guard(e.pressure.Grades)
 	f.sockets = websocket.New(f.router, websocket.Config{Log: e.log})
 	if l.TLS != nil {
 		server, err := tlsedge.NewServer(f.tlsConfig(l))

@@ -153,7 +153,7 @@ func (d *datagrams) samples(emit func(record.Sample), name string) {
 		udpOpen.sample(emit, float64(s.Open.Load()), "listener", name)
 		udpEvents.each(emit, []counted{
 			{"opened", &s.Opened}, {"failed", &s.Failed}, {"panic", &s.Panics}, {"max_connections", &s.RefusedFull}, {"max_connections_per_client", &s.RefusedClient},
-			{"draining", &s.RefusedDrain}, {"overflowed", &s.Overflowed}, {"undelivered", &s.Undelivered}, {"write_error", &s.WriteErrors}, {"read_error", &s.ReadErrors},
+			{"draining", &s.RefusedDrain}, {"overload", &s.RefusedBusy}, {"overflowed", &s.Overflowed}, {"undelivered", &s.Undelivered}, {"write_error", &s.WriteErrors}, {"read_error", &s.ReadErrors},
 		}, "event", "listener", name)
 		udpDatagrams.each(emit, []counted{{"in", &s.DatagramsIn}, {"out", &s.DatagramsOut}}, "direction", "listener", name)
 		udpBytes.each(emit, []counted{{"in", &s.BytesIn}, {"out", &s.BytesOut}}, "direction", "listener", name)
@@ -162,7 +162,7 @@ func (d *datagrams) samples(emit func(record.Sample), name string) {
 	s := &d.http3.Stats
 	http3Open.sample(emit, float64(s.Open.Load()), "listener", name)
 	http3Events.each(emit, []counted{
-		{"opened", &s.Opened}, {"retry", &s.Retries}, {"max_connections", &s.Turned}, {"max_connections_per_client", &s.TurnedOne}, {"panic", &s.Panics},
+		{"opened", &s.Opened}, {"retry", &s.Retries}, {"max_connections", &s.Turned}, {"max_connections_per_client", &s.TurnedOne}, {"overload", &s.TurnedBusy}, {"panic", &s.Panics},
 		{"upgrade", &s.Upgrades}, {"drained", &s.Drained}, {"cut", &s.Cut}, {"reset_in", &s.Resets}, {"abuse", &s.Abusive}, {"broken", &s.Broken}, {"early", &s.Early},
 	}, "event", "listener", name)
 	http3Malformed.eachKind(emit, &s.Refused, "listener", name)

@@ -123,7 +123,7 @@ func (u *upstream) poolSamples(emit func(record.Sample), name string) {
 	s := &u.group.Stats
 	poolEvents.each(emit, []counted{
 		{"dialed", &s.Dialed}, {"dial_failed", &s.DialFailed}, {"refused", &s.Refused}, {"stale", &s.Stale}, {"closed", &s.Closed},
-		{"retired", &s.Retired}, {"aged", &s.Aged}, {"dropped", &s.Dropped}, {"evicted", &s.Evicted}, {"broken", &s.Broken},
+		{"retired", &s.Retired}, {"shortened", &s.Shortened}, {"aged", &s.Aged}, {"dropped", &s.Dropped}, {"evicted", &s.Evicted}, {"broken", &s.Broken},
 		{"waited", &s.Waited}, {"switched", &s.Switched},
 	}, "event", "cluster", name)
 	u.codecSamples(emit, name)

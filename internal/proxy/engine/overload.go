@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"math"
+	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -24,19 +27,31 @@ func (m *memorySensor) Read() (used, limit float64) {
 	return 0, 0
 }
 
-// newPressure watches what the process uses up. It is calm until a document says
-// what is too much.
+// grades counts what was done, where no stage does.
+type grades [pressure.NumGrades]atomic.Int64
+
+// newPressure watches what the process uses up. Nothing is done until a document
+// says what is too much.
 func (e *Engine) newPressure() *pressure.Monitor {
-	return pressure.New([]pressure.Sensor{
-		{Name: "memory", Read: func() (float64, float64) { return e.memory.Read() }},
+	e.delay = pressure.NewDelay()
+	sensors := []pressure.Sensor{
+		{Name: "memory", Grades: pressure.All, Read: e.memory.Read},
 		pressure.Descriptors(),
-		{Name: "connections", Read: func() (float64, float64) {
+		{Name: "connections", Grades: pressure.Connections, Read: func() (float64, float64) {
 			return float64(e.openConnections()), float64(e.maxConnections.Load())
 		}},
-	}, func(c pressure.Change) {
-		e.log.Warn("overload: what is done changed", "from", c.From.String(), "to", c.To.String(),
-			"because", c.Because.Name, "used", c.Because.Used, "limit", c.Because.Limit)
-	})
+		e.delay.Sensor(),
+	}
+	cpu := pressure.NewCPU(os.DirFS("/"), runtime.NumCPU())
+	return pressure.New(append(sensors, cpu.Sensors()...), e.overloadChanged)
+}
+
+func (e *Engine) overloadChanged(c pressure.Change) {
+	said := "overload: a grade ends"
+	if c.Begins {
+		said = "overload: a grade begins"
+	}
+	e.log.Warn(said, "grade", c.Grade.String(), "because", c.Because.Name, "used", c.Because.Used, "limit", c.Because.Limit)
 }
 
 // applyOverload takes over what the document says of overload, and begins to
@@ -51,12 +66,16 @@ func (e *Engine) applyOverload(o config.Overload) {
 	}
 	e.memory.set(pressure.Memory(limit))
 	e.maxConnections.Store(int64(o.MaxConnections))
+	e.delay.SetLimit(time.Duration(o.MaxDelay))
 	e.overload = o
 	if !o.Enabled {
 		e.pressure.Off()
+		e.dog.Squeeze(0)
 	} else {
 		pressure.CollectBefore(limit)
-		e.pressure.Set(pressure.Thresholds{pressure.Tight: o.Tighten, pressure.Shedding: o.Shed, pressure.Refusing: o.Refuse})
+		e.pressure.Set(pressure.Thresholds{
+			pressure.Shorten: o.Shorten, pressure.Tighten: o.Tighten, pressure.Shed: o.Shed, pressure.Refuse: o.Refuse, pressure.Reset: math.Inf(1),
+		})
 	}
 	if !e.looking {
 		e.looking = true
@@ -64,25 +83,42 @@ func (e *Engine) applyOverload(o config.Overload) {
 	}
 }
 
-// look watches until the Engine ends.
+// look watches until the Engine ends. It wakes more often than it looks, to see
+// how late it wakes.
 func (e *Engine) look() {
-	tick := time.NewTicker(pressure.Interval)
-	defer tick.Stop()
-	for {
+	timer := time.NewTimer(pressure.Tick)
+	defer timer.Stop()
+	for due, ticks := time.Now().Add(pressure.Tick), time.Duration(1); ; ticks++ {
 		select {
-		case <-tick.C:
-			e.pressure.Look()
+		case <-timer.C:
 		case <-e.ctx.Done():
 			return
 		}
+		e.delay.Late(time.Since(due))
+		if ticks%(pressure.Interval/pressure.Tick) == 0 {
+			e.pressure.Look()
+			e.dog.Squeeze(e.pressure.Squeeze())
+		}
+		due = time.Now().Add(pressure.Tick)
+		timer.Reset(pressure.Tick)
 	}
 }
 
-// tight tells whether connections end with their present request.
-func (e *Engine) tight() bool { return e.pressure.Level() >= pressure.Tight }
+// tight tells whether connections end with their present request, which the
+// caller then sees to.
+func (e *Engine) tight() bool { return e.does(pressure.Tighten) }
 
-// refusing tells whether new connections are refused.
-func (e *Engine) refusing() bool { return e.pressure.Level() >= pressure.Refusing }
+// refusing tells whether new connections are refused, which the caller then
+// does.
+func (e *Engine) refusing() bool { return e.does(pressure.Refuse) }
+
+func (e *Engine) does(g pressure.Grade) bool {
+	if !e.pressure.Grades().Has(g) {
+		return false
+	}
+	e.done[g].Add(1)
+	return true
+}
 
 // openConnections is those of all listeners, UDP sessions included.
 func (e *Engine) openConnections() (open int64) {
@@ -102,20 +138,45 @@ func (e *Engine) openConnections() (open int64) {
 }
 
 var (
-	overloadLevel = gauge("weir_overload_level", "1 for what is done about overload now: calm, tight, shedding or refusing.")
+	overloadGrade = gauge("weir_overload_grade", "1 while something is done about overload, by what is done and the resource that is the reason.")
+	overloadDone  = counter("weir_overload_actions_total", "What was done about overload: idle connections closed early, connections ended with a request, requests refused, connections and sessions refused.")
 	overloadUsed  = gauge("weir_overload_used_ratio", "Share of what the process may use that is in use, by resource.")
 )
 
 func (e *Engine) overloadSamples(emit func(record.Sample)) {
-	now := e.pressure.Level()
-	for level := range pressure.NumLevels {
-		value := 0.0
-		if level == now {
-			value = 1
-		}
-		overloadLevel.sample(emit, value, "level", level.String())
-	}
 	for _, r := range e.pressure.Readings() {
 		overloadUsed.sample(emit, r.Share(), "resource", r.Name)
+		for g := range pressure.NumGrades {
+			if r.Can.Has(g) {
+				overloadGrade.sample(emit, truth(r.Active.Has(g)), "grade", g.String(), "resource", r.Name)
+			}
+		}
 	}
+	for g, n := range e.overloadDone() {
+		overloadDone.sample(emit, float64(n), "grade", pressure.Grade(g).String())
+	}
+}
+
+// overloadDone is how often each grade did something.
+func (e *Engine) overloadDone() (done [pressure.NumGrades]int64) {
+	for g := range done {
+		done[g] = e.done[g].Load()
+	}
+	done[pressure.Shorten] = e.dog.Shortened.Load()
+	if g := e.running.Load(); g != nil {
+		for _, f := range g.fronts {
+			done[pressure.Shed] += f.router.Stats().Shed.Load()
+		}
+		for _, u := range g.upstreams {
+			done[pressure.Shorten] += u.group.Stats.Shortened.Load()
+		}
+	}
+	return done
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

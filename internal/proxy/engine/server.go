@@ -183,18 +183,30 @@ func phasesOf(t *config.ListenerTimeouts) stream.PhaseLimits {
 	l[stream.PhaseHello] = stream.PhaseLimit{Ceiling: seconds(t.Hello)}
 	l[stream.PhasePreface] = stream.PhaseLimit{Ceiling: seconds(t.Head)}
 	l[stream.PhaseHandshake] = stream.PhaseLimit{Ceiling: seconds(t.Handshake)}
-	l[stream.PhaseIdle] = stream.PhaseLimit{Ceiling: seconds(t.Idle)}
+	l[stream.PhaseIdle] = stream.PhaseLimit{Ceiling: seconds(t.Idle), Floor: idleFloor}
 	l[stream.PhaseHead] = stream.PhaseLimit{Ceiling: seconds(t.Head)}
 	l[stream.PhaseBody] = stream.PhaseLimit{Idle: seconds(t.BodyIdle), MinRate: int64(t.MinRate), Grace: rateGrace}
 	l[stream.PhaseWait] = stream.PhaseLimit{Ceiling: waitCeiling}
 	l[stream.PhaseWrite] = stream.PhaseLimit{Idle: seconds(t.WriteIdle), MinRate: int64(t.MinRate), Grace: rateGrace}
-	l[stream.PhaseTunnel] = stream.PhaseLimit{Idle: seconds(t.TunnelIdle)}
+	l[stream.PhaseTunnel] = stream.PhaseLimit{Idle: seconds(t.TunnelIdle), Floor: tunnelFloor}
 	l[stream.PhaseLinger] = stream.PhaseLimit{Ceiling: lingerCeiling}
 	for p := stream.PhaseUpstreamSend; p < stream.NumPhases; p++ {
 		l[p] = stream.PhaseLimit{Ceiling: waitCeiling}
 	}
 	return l
 }
+
+// What idle connections keep of their time whatever the process has too little of.
+const (
+	// idleFloor is enough for the next request of a page.
+	idleFloor = 2 * time.Second
+	// tunnelFloor is more than what WebSockets and TCP send as signs of life in
+	// most applications (30 s), so that one that is alive stays.
+	tunnelFloor = time.Minute
+	// sessionFloor is that of UDP: an answer comes in less, and a late datagram
+	// begins a session again.
+	sessionFloor = 5 * time.Second
+)
 
 const (
 	// waitCeiling ends a wait that the timeouts of routes should have ended.

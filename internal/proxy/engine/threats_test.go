@@ -25,12 +25,12 @@ func TestEveryPhaseHasItsLimit(t *testing.T) {
 		stream.PhaseHello:       {Ceiling: 9 * second},
 		stream.PhasePreface:     {Ceiling: 3 * second},
 		stream.PhaseHandshake:   {Ceiling: 1 * second},
-		stream.PhaseIdle:        {Ceiling: 2 * second},
+		stream.PhaseIdle:        {Ceiling: 2 * second, Floor: idleFloor},
 		stream.PhaseHead:        {Ceiling: 3 * second},
 		stream.PhaseBody:        {Idle: 4 * second, MinRate: rate.MinRate, Grace: rate.Grace},
 		stream.PhaseWait:        {Ceiling: waitCeiling}, // the timeout of the route ends it
 		stream.PhaseWrite:       {Idle: 5 * second, MinRate: rate.MinRate, Grace: rate.Grace},
-		stream.PhaseTunnel:      {Idle: 6 * second},
+		stream.PhaseTunnel:      {Idle: 6 * second, Floor: tunnelFloor},
 		stream.PhaseLinger:      {Ceiling: lingerCeiling},
 	}
 	upstream := map[stream.Phase]stream.PhaseLimit{

@@ -87,7 +87,7 @@ func (u *upstream) assemble() error {
 	spec := &u.spec.Spec
 	u.group = pool.NewGroup(pool.Config{
 		MaxIdle: spec.Pool.MaxIdle, Idle: time.Duration(spec.Pool.Idle), MaxAge: time.Duration(spec.Pool.MaxAge),
-		Learn: spec.Pool.Learn, Load: u.load, Log: u.engine.log,
+		Learn: spec.Pool.Learn, Short: u.engine.dog.Short, Load: u.load, Log: u.engine.log,
 	})
 	u.assembleCodecs()
 	if err := u.assembleBalancing(); err != nil {
@@ -106,6 +106,7 @@ func (u *upstream) assemble() error {
 func upstreamPhases(spec *config.Cluster) stream.PhaseLimits {
 	timeouts := config.Default[config.ListenerTimeouts]()
 	l := phasesOf(&timeouts)
+	l[stream.PhaseIdle].Floor, l[stream.PhaseTunnel].Floor = 0, 0 // the client's side of a tunnel decides
 	idle := time.Duration(spec.BodyIdle)
 	l[stream.PhaseUpstreamSend] = stream.PhaseLimit{Idle: idle}
 	l[stream.PhaseUpstreamHead] = stream.PhaseLimit{Ceiling: waitCeiling}

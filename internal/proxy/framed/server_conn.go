@@ -104,7 +104,10 @@ func (c *serverConn) peek(fd uintptr) {
 func (c *serverConn) poke() { _ = c.nc.SetDeadline(longAgo) }
 
 // expire runs on the dog's goroutine when a phase takes too long.
-func (c *serverConn) expire(phase uint8, _ watchdog.Verdict) {
+func (c *serverConn) expire(phase uint8, v watchdog.Verdict) {
+	if v == watchdog.Shortened {
+		c.srv.cfg.Dog.Shortened.Add(1)
+	}
 	if stream.Phase(phase) == stream.PhaseWait {
 		c.cancel()
 		return

@@ -366,3 +366,19 @@ func TestHeadTimeoutAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestIdleShortened: a connection that is idle goes when idle times are
+// shortened, also when they were not as its wait began.
+func TestIdleShortened(t *testing.T) {
+	e := newEdge(t, echo, func(cfg *ServerConfig) {
+		cfg.Phases[stream.PhaseIdle] = stream.PhaseLimit{Ceiling: time.Hour, Floor: 100 * time.Millisecond}
+	})
+	p := e.dial()
+	p.send(get + "\r\n")
+	p.head()
+	e.dog.Squeeze(1)
+	p.rest()
+	if n := e.dog.Shortened.Load(); n != 1 {
+		t.Errorf("%d counted", n)
+	}
+}

@@ -144,6 +144,9 @@ func (c *serverConn) shut() {
 
 // expire runs on the dog's goroutine when a phase takes too long.
 func (c *serverConn) expire(phase uint8, v watchdog.Verdict) {
+	if v == watchdog.Shortened {
+		c.srv.cfg.Dog.Shortened.Add(1)
+	}
 	switch stream.Phase(phase) {
 	case stream.PhaseWait:
 		c.cancel()

@@ -126,6 +126,8 @@ func (c *serverConn) tunnelFault(err error) error {
 	case watchdog.None:
 	case watchdog.Late:
 		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_max", Cause: errTunnelMax}
+	case watchdog.Shortened:
+		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "overload", Cause: errTunnelIdle}
 	default:
 		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_idle", Cause: errTunnelIdle}
 	}

@@ -307,7 +307,7 @@ func (c *serverConn) enterIdle() bool {
 	until := noDeadline
 	if len(c.streams) == 0 {
 		limit := c.srv.cfg.Phases[stream.PhaseIdle]
-		until = c.idleSince.Add(max(limit.Ceiling, limit.Idle))
+		until = c.idleSince.Add(c.srv.cfg.Dog.Short(max(limit.Ceiling, limit.Idle), limit.Floor))
 	}
 	c.out.mu.Unlock()
 	c.guard.EnterUntil(uint8(stream.PhaseIdle), c.ctx, until)
@@ -365,6 +365,9 @@ func (c *serverConn) readBroken(err error) (bad *failure, again bool) {
 	case stream.Phase(phase) == stream.PhaseIdle:
 		if c.enterIdle() {
 			return nil, true
+		}
+		if v == watchdog.Shortened {
+			c.srv.cfg.Dog.Shortened.Add(1)
 		}
 		return broken(codeNo, "idle"), false
 	case c.in.open != 0:

@@ -355,6 +355,45 @@ func TestLongExchangeIsNotIdle(t *testing.T) {
 	})
 }
 
+// TestIdleShortened: a connection that has been idle goes as soon as idle times
+// are shortened; one with an exchange under way stays.
+func TestIdleShortened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &edge{t: t}
+		phases := serverPhases
+		phases[stream.PhaseIdle] = stream.PhaseLimit{Ceiling: 75 * time.Second, Floor: 2 * time.Second}
+		s := NewServer(ServerConfig{
+			Limits: serverLimits, MaxStreams: 10, Refuse: refuseText, Dog: &e.dog, Phases: phases, Go: func(f func()) { go f() },
+			Service: serviceFunc(func(context.Context, *stream.Request) (*stream.Response, error) {
+				time.Sleep(20 * time.Second)
+				return textResponse(200, "ok"), nil
+			}),
+		})
+		nc := servePipe(t, s)
+		c := &rawClient{t: t, nc: nc, fr: xhttp2.NewFramer(nc, nc)}
+		c.enc = newTestEncoder(&c.block)
+		c.fr.ReadMetaHeaders = newTestDecoder()
+		c.write([]byte(preface))
+		c.check(c.fr.WriteSettings())
+		e.dog.Squeeze(1)
+		c.headers(1, true, getHead...)
+		if a := c.response(1); a.body != "ok" || e.dog.Shortened.Load() != 0 {
+			t.Errorf("answer %+v", a)
+		}
+		e.dog.Squeeze(0)
+		time.Sleep(30 * time.Second)
+		begin := time.Now()
+		e.dog.Squeeze(1)
+		if code, debug := c.end(); code != 0 || debug != "idle" || time.Since(begin) > time.Second {
+			t.Errorf("GOAWAY %v %q after %v", code, debug, time.Since(begin))
+		}
+		if n := e.dog.Shortened.Load(); n != 1 {
+			t.Errorf("%d counted", n)
+		}
+		nc.Close()
+	})
+}
+
 // rawHeaders is a HEADERS frame without END_HEADERS.
 func rawHeaders(frame []byte) []byte {
 	frame = bytes.Clone(frame)

@@ -225,10 +225,14 @@ func (w *worker) awaitWindow(r *reply, want int) bool {
 
 // expireWrite runs on the dog's goroutine: of a wait for the window, or of a
 // tunnel in which nothing moves.
-func (w *worker) expireWrite(phase uint8, _ watchdog.Verdict) {
+func (w *worker) expireWrite(phase uint8, v watchdog.Verdict) {
 	f := &stream.Fault{Kind: stream.ClientTooSlow}
 	if stream.Phase(phase) == stream.PhaseTunnel {
 		f = &stream.Fault{Kind: stream.BodyTimeout, Cause: errTunnelIdle}
+		if v == watchdog.Shortened {
+			f.Limit = "overload"
+			w.c.srv.cfg.Dog.Shortened.Add(1)
+		}
 	}
 	w.c.out.mu.Lock()
 	defer w.c.out.mu.Unlock()

@@ -54,6 +54,7 @@ func (c *serverConn) newStream(id uint32, block []byte) *failure {
 	c.last = id
 	late := c.stage == leaving && id > c.final
 	full := c.active >= c.srv.cfg.MaxStreams
+	stays := c.stage == lives
 	c.out.mu.Unlock()
 	if late || full {
 		var m meter
@@ -85,7 +86,7 @@ func (c *serverConn) newStream(id uint32, block []byte) *failure {
 	if malformed != nil {
 		return brokenStream(id, codeProtocol, malformed.Error())
 	}
-	if c.full() {
+	if stays && c.full() {
 		c.out.mu.Lock()
 		c.warn()
 		c.out.mu.Unlock()

@@ -19,7 +19,10 @@ const (
 	maxUnprovedSource = 8
 )
 
-var errFull = errors.New("max_connections")
+var (
+	errFull = errors.New("max_connections")
+	errBusy = errors.New("overload")
+)
 
 // admission counts what comes in. quic-go calls it on one goroutine; what ends
 // is counted on others.
@@ -92,6 +95,10 @@ func (a *admission) mustProve(from net.Addr) bool {
 // admit is quic.Transport.ConnContext.
 func (a *admission) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	cfg := a.srv.cfg.Load()
+	if cfg.TurnAway != nil && cfg.TurnAway() {
+		a.srv.Stats.TurnedBusy.Add(1)
+		return nil, errBusy
+	}
 	t := &ticket{Context: ctx, door: a, source: sourceOf(info.RemoteAddr), unproved: !info.AddrVerified, shaking: true}
 	a.mu.Lock()
 	defer a.mu.Unlock()

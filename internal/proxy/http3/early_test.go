@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +104,45 @@ func TestMaxConnections(t *testing.T) {
 	if ts.Stats.TurnedOne.Load() != 1 {
 		t.Error("not counted")
 	}
+}
+
+// TestTurnAway: under overload no connection begins, and those that are there go
+// on.
+func TestTurnAway(t *testing.T) {
+	var busy atomic.Bool
+	ts := serve(t, echo, func(cfg *ServerConfig) { cfg.TurnAway = busy.Load })
+	conn := raw(t, ts)
+	busy.Store(true)
+	if status, err := exchangeRaw(t, conn, frame(frameHeaders, get())); status != 200 {
+		t.Fatal(status, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := quic.DialAddr(ctx, ts.addr.String(), ts.client, nil); err == nil || ctx.Err() != nil {
+		t.Errorf("not refused: %v", err)
+	}
+	if n := ts.Stats.TurnedBusy.Load(); n == 0 {
+		t.Error("not counted")
+	}
+	busy.Store(false)
+	if status, err := exchangeRaw(t, raw(t, ts), frame(frameHeaders, get())); status != 200 {
+		t.Error("not served once it is over:", status, err)
+	}
+}
+
+// TestTight: a connection ends behind its next request.
+func TestTight(t *testing.T) {
+	var tight atomic.Bool
+	ts := serve(t, echo, func(cfg *ServerConfig) { cfg.Tight = tight.Load })
+	conn := raw(t, ts)
+	if status, err := exchangeRaw(t, conn, frame(frameHeaders, get())); status != 200 {
+		t.Fatal(status, err)
+	}
+	tight.Store(true)
+	if status, err := exchangeRaw(t, conn, frame(frameHeaders, get())); status != 200 {
+		t.Fatal(status, err)
+	}
+	ended(t, conn, codeNoError)
 }
 
 // TestSourceMustProve: the handshakes of one source that has proved nothing are

@@ -50,6 +50,11 @@ type ServerConfig struct {
 	// MaxConnections and MaxConnectionsPerClient, 0 for none.
 	MaxConnections          int
 	MaxConnectionsPerClient int
+	// TurnAway, when not nil, refuses connections while it is true.
+	TurnAway func() bool
+	// Tight, when not nil, ends connections behind their next request while it is
+	// true.
+	Tight func() bool
 	// EarlyData: 0-RTT is taken.
 	EarlyData bool
 
@@ -82,6 +87,7 @@ type Stats struct {
 	Retries     atomic.Int64 // clients asked to prove their address
 	Turned      atomic.Int64 // connections refused: max_connections
 	TurnedOne   atomic.Int64 // connections refused: max_connections_per_client
+	TurnedBusy  atomic.Int64 // connections refused: TurnAway
 	Panics      atomic.Int64 // exchanges and connections that ended in a panic
 	Upgrades    atomic.Int64 // streams that became tunnels
 	Drained     atomic.Int64 // connections that were told to go

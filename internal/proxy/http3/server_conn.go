@@ -229,7 +229,8 @@ func (c *serverConn) begin(str *quic.Stream) bool {
 	c.active++
 	n := c.requests.Add(1)
 	c.rephase()
-	if !c.leaving && (c.cfg.MaxRequests > 0 && n >= int64(c.cfg.MaxRequests) || !c.expiry.IsZero() && time.Now().After(c.expiry)) {
+	if !c.leaving && (c.cfg.MaxRequests > 0 && n >= int64(c.cfg.MaxRequests) || !c.expiry.IsZero() && time.Now().After(c.expiry) ||
+		c.cfg.Tight != nil && c.cfg.Tight()) {
 		c.leaveIn(0)
 	}
 	return true
@@ -260,8 +261,11 @@ func (c *serverConn) rephase() {
 }
 
 // expire runs on the dog's goroutine.
-func (c *serverConn) expire(phase uint8, _ watchdog.Verdict) {
+func (c *serverConn) expire(phase uint8, v watchdog.Verdict) {
 	code, reason := quic.ApplicationErrorCode(codeNoError), "idle"
+	if v == watchdog.Shortened {
+		c.cfg.Dog.Shortened.Add(1)
+	}
 	if stream.Phase(phase) == stream.PhasePreface {
 		code, reason = codeMissingSettings, "no SETTINGS in time"
 	}

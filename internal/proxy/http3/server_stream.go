@@ -107,7 +107,10 @@ func (st *serverStream) close() {
 }
 
 // expire runs on the dog's goroutine when a phase takes too long.
-func (st *serverStream) expire(phase uint8, _ watchdog.Verdict) {
+func (st *serverStream) expire(phase uint8, v watchdog.Verdict) {
+	if v == watchdog.Shortened {
+		st.c.cfg.Dog.Shortened.Add(1)
+	}
 	switch stream.Phase(phase) {
 	case stream.PhaseWait:
 		st.cancel()

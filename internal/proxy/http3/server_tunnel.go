@@ -126,6 +126,8 @@ func (st *serverStream) tunnelFault(err error) error {
 	switch {
 	case err == nil || err == io.EOF:
 		return err
+	case st.fired() == watchdog.Shortened:
+		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "overload"}
 	case st.fired() != watchdog.None:
 		return &stream.Fault{Kind: stream.BodyTimeout}
 	}

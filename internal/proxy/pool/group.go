@@ -27,8 +27,11 @@ type Config struct {
 	Idle    time.Duration // longest idle time; 0: no limit
 	MaxAge  time.Duration // longest life, up to a tenth more or less; 0: no limit
 	Learn   bool          // retire earlier when the endpoint closes idle ones
-	Load    *endpoint.Load
-	Log     *slog.Logger
+	// Short is what becomes of Idle, which it may not bring below floor, while the
+	// process has too little of something; nil: nothing.
+	Short func(idle, floor time.Duration) time.Duration
+	Load  *endpoint.Load
+	Log   *slog.Logger
 }
 
 // Stats counts what happened to the connections of a cluster.
@@ -39,6 +42,7 @@ type Stats struct {
 	Stale      atomic.Int64 // turned out closed when a request was sent on it
 	Closed     atomic.Int64 // found closed by the endpoint while idle
 	Retired    atomic.Int64 // idle for too long
+	Shortened  atomic.Int64 // idle for too long for a process that has too little of something
 	Aged       atomic.Int64 // lived for too long
 	Dropped    atomic.Int64 // more than max_idle
 	Evicted    atomic.Int64 // idle ones closed to make place for another endpoint's
@@ -54,6 +58,8 @@ const (
 	tick = 250 * time.Millisecond
 	// ageJitter is the share of MaxAge that is up to chance.
 	ageJitter = 0.1
+	// idleFloor is what Short leaves of Idle at least.
+	idleFloor = time.Second
 )
 
 // Group is the pools of one cluster.

@@ -38,13 +38,17 @@ func (m *Mux) judge(c *carrier, now time.Time, idle *int) {
 	if c.idleSince.IsZero() {
 		return
 	}
-	tooIdle := cfg.Idle > 0 && now.Sub(c.idleSince) >= cfg.Idle
-	if *idle++; !tooIdle && *idle <= cfg.MaxIdle || !c.condemn() {
+	age := now.Sub(c.idleSince)
+	tooIdle, early := cfg.Idle > 0 && age >= cfg.Idle, m.group.shortened(age, cfg.Idle)
+	if *idle++; !tooIdle && !early && *idle <= cfg.MaxIdle || !c.condemn() {
 		return
 	}
-	if tooIdle {
+	switch {
+	case tooIdle:
 		stats.Retired.Add(1)
-	} else {
+	case early:
+		stats.Shortened.Add(1)
+	default:
 		stats.Dropped.Add(1)
 	}
 	m.remove(c)

@@ -9,10 +9,11 @@ import (
 type verdict uint8
 
 const (
-	keep    verdict = iota
-	tooOld          // MaxAge
-	tooIdle         // Idle, or the learned horizon
-	closed          // by the endpoint
+	keep     verdict = iota
+	tooOld           // MaxAge
+	tooIdle          // Idle, or the learned horizon
+	closed           // by the endpoint
+	unwanted         // idle for longer than the process can afford now
 )
 
 const (
@@ -46,6 +47,12 @@ func (p *Pool[C]) judge(l *Lease[C], now time.Time, look bool) verdict {
 	return keep
 }
 
+// shortened tells whether a connection is to go before its time. Only sweeps
+// ask: one that a request has in its hands is better used than closed.
+func (g *Group) shortened(age, idle time.Duration) bool {
+	return g.cfg.Short != nil && idle > 0 && age >= g.cfg.Short(idle, idleFloor)
+}
+
 // due tells whether it is time for the janitor to look at a connection again:
 // the older, the less often, so that the age at which it was closed is known to
 // an eighth.
@@ -65,6 +72,9 @@ func (p *Pool[C]) dispose(l *Lease[C], v verdict, now time.Time) {
 	case closed:
 		stats.Closed.Add(1)
 		p.noteClose(max(l.seenOpen, now.Sub(l.since)/2))
+		l.close()
+	case unwanted:
+		stats.Shortened.Add(1)
 		l.close()
 	case tooIdle:
 		stats.Retired.Add(1)
@@ -143,6 +153,9 @@ func (p *Pool[C]) sweepSome(s *shard[C], from int, now time.Time, out *removed[C
 	var verdicts [sweepChunk]verdict
 	for i, l := range s.idle[from:end] {
 		verdicts[i] = p.judge(l, now, l.due(now))
+		if verdicts[i] == keep && p.group.shortened(now.Sub(l.since), p.group.cfg.Idle) {
+			verdicts[i] = unwanted
+		}
 	}
 	kept := from
 	for i, l := range s.idle[from:end] {

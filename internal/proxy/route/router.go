@@ -15,7 +15,7 @@ import (
 // Router sends each request to the service of its route.
 type Router struct {
 	table    atomic.Pointer[Table]
-	pressure func() pressure.Level // may be nil
+	pressure func() pressure.Grades // may be nil
 	stats    Stats
 }
 
@@ -37,8 +37,8 @@ func NewRouter(t *Table) *Router {
 }
 
 // Guard lets the router refuse requests of routes that are not important enough
-// for the level. It is called before the first request.
-func (r *Router) Guard(level func() pressure.Level) { r.pressure = level }
+// for what is done about overload. It is called before the first request.
+func (r *Router) Guard(now func() pressure.Grades) { r.pressure = now }
 
 // Swap replaces the table. Requests under way keep the service they have.
 func (r *Router) Swap(t *Table) { r.table.Store(t) }
@@ -57,12 +57,10 @@ func (r *Router) Serve(ctx context.Context, req *stream.Request) (*stream.Respon
 		return nil, r.nothing(req)
 	}
 	req.Exchange.Route, req.Tunnel = entry.Label, entry.tunnel
-	if r.pressure != nil {
-		if level := r.pressure(); level != pressure.Calm && entry.sheds != pressure.Calm && level >= entry.sheds {
-			r.stats.Shed.Add(1)
-			req.Body.Close()
-			return nil, &stream.Fault{Kind: stream.Overloaded, Limit: "overload", RetryAfter: time.Second}
-		}
+	if r.pressure != nil && r.pressure()&entry.sheds != 0 {
+		r.stats.Shed.Add(1)
+		req.Body.Close()
+		return nil, &stream.Fault{Kind: stream.Overloaded, Limit: "overload", RetryAfter: time.Second}
 	}
 	if entry.certificate || req.Early {
 		if fault := r.check(entry, req); fault != nil {

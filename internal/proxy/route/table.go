@@ -23,7 +23,7 @@ type Entry struct {
 	certificate bool // the route requires one
 	early       bool // it takes early data
 	tunnel      stream.TunnelLimits
-	sheds       pressure.Level // from which its requests are refused; Calm: never
+	sheds       pressure.Grades // those that refuse its requests
 }
 
 func (e *Entry) fill() {
@@ -31,11 +31,11 @@ func (e *Entry) fill() {
 	e.certificate, e.early = spec.ClientCertificate == "require", spec.EarlyData
 	switch spec.Importance {
 	case "low":
-		e.sheds = pressure.Shedding
+		e.sheds = 1<<pressure.Shed | 1<<pressure.Refuse
 	case "high":
-		e.sheds = pressure.Calm
+		e.sheds = pressure.Nothing
 	default:
-		e.sheds = pressure.Refusing
+		e.sheds = 1 << pressure.Refuse
 	}
 	e.tunnel = stream.TunnelLimits{Idle: time.Duration(spec.Tunnel.Idle), Max: time.Duration(spec.Tunnel.Max)}
 }

@@ -209,6 +209,12 @@ func TestLimits(t *testing.T) {
 			w.server = func(cfg *ServerConfig, _ context.CancelFunc) { cfg.Phases[stream.PhaseTunnel].Idle = short }
 		}, stream.BodyTimeout, "tunnel_idle"},
 		{"idle time of the route", func(w *wiring) { w.service = limited(stream.TunnelLimits{Idle: short}) }, stream.BodyTimeout, "tunnel_idle"},
+		{"idle time that is made shorter", func(w *wiring) {
+			w.server = func(cfg *ServerConfig, _ context.CancelFunc) {
+				cfg.Phases[stream.PhaseTunnel] = stream.PhaseLimit{Idle: time.Hour, Floor: short}
+				cfg.Dog.Squeeze(1)
+			}
+		}, stream.BodyTimeout, "overload"},
 		{"longest time of the listener", func(w *wiring) {
 			w.server = func(cfg *ServerConfig, _ context.CancelFunc) { cfg.MaxAge = short }
 		}, stream.BodyTimeout, "tunnel_max"},

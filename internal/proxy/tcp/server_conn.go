@@ -185,7 +185,10 @@ func (c *serverConn) shut() {
 }
 
 // expire runs on the dog's goroutine when a phase takes too long.
-func (c *serverConn) expire(phase uint8, _ watchdog.Verdict) {
+func (c *serverConn) expire(phase uint8, v watchdog.Verdict) {
+	if v == watchdog.Shortened {
+		c.srv.cfg.Dog.Shortened.Add(1)
+	}
 	c.cancel()
 	if stream.Phase(phase) == stream.PhaseTunnel {
 		c.poke()

@@ -43,6 +43,8 @@ type ServerConfig struct {
 	// MaxSessions and MaxSessionsPerClient bound the open sessions of all and of
 	// one client address (IPv6: of one /64); 0: no limit.
 	MaxSessions, MaxSessionsPerClient int
+	// Refuse, when not nil, lets no session begin while it is true.
+	Refuse func() bool
 	// IDs numbers sessions among the connections.
 	IDs *atomic.Uint64
 	Log *slog.Logger // nil: slog.Default()
@@ -61,6 +63,7 @@ type Stats struct {
 	RefusedFull   atomic.Int64 // datagrams that would have begun a session over MaxSessions
 	RefusedClient atomic.Int64 // ... over MaxSessionsPerClient
 	RefusedDrain  atomic.Int64 // ... after Drain
+	RefusedBusy   atomic.Int64 // ... while Refuse
 	Overflowed    atomic.Int64 // datagrams dropped because too many waited for an upstream
 	Undelivered   atomic.Int64 // datagrams of sessions that had failed
 	WriteErrors   atomic.Int64 // replies that the system did not take
@@ -185,6 +188,10 @@ func (s *Server) take(ctx context.Context, d *downstream, who tuple, mark, datag
 	cfg := s.cfg.Load()
 	if s.draining.Load() {
 		s.Stats.RefusedDrain.Add(1)
+		return
+	}
+	if cfg.Refuse != nil && cfg.Refuse() {
+		s.Stats.RefusedBusy.Add(1)
 		return
 	}
 	if cfg.MaxSessions > 0 && s.Stats.Open.Load() >= int64(cfg.MaxSessions) {

@@ -153,7 +153,12 @@ func (x *session) leave() {
 
 // expire runs on the dog's goroutine when the session was silent for too long,
 // or has lasted for too long.
-func (x *session) expire(uint8, watchdog.Verdict) { x.end() }
+func (x *session) expire(_ uint8, v watchdog.Verdict) {
+	if v == watchdog.Shortened {
+		x.cfg.Dog.Shortened.Add(1)
+	}
+	x.end()
+}
 
 // end ends the session, whatever it is at; any goroutine.
 func (x *session) end() {

@@ -110,6 +110,10 @@ func TestLimits(t *testing.T) {
 		refused func(*Stats) int64
 	}{
 		"all":        {func(cfg *ServerConfig) { cfg.MaxSessions = 2 }, func(s *Stats) int64 { return s.RefusedFull.Load() }},
+		"overload": {func(cfg *ServerConfig) {
+			begun := 0 // Refuse is called by the reader only
+			cfg.Refuse = func() bool { begun++; return begun == 3 }
+		}, func(s *Stats) int64 { return s.RefusedBusy.Load() }},
 		"per client": {func(cfg *ServerConfig) { cfg.MaxSessionsPerClient = 2 }, func(s *Stats) int64 { return s.RefusedClient.Load() }},
 	} {
 		t.Run(name, func(t *testing.T) {
