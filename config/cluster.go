@@ -36,8 +36,9 @@ type Cluster struct {
 	SlowStart *SlowStart `yaml:"slow_start" json:"slow_start,omitempty"`
 	// Sticky, when present, sends what comes from one session to one endpoint.
 	Sticky *Sticky `yaml:"sticky" json:"sticky,omitempty"`
-	// LoadReports takes weights from what endpoints say of their load, in the
-	// response header endpoint-load-metrics (ORCA), times those written.
+	// LoadReports takes weights from what endpoints say of their load beside their
+	// responses (ORCA: endpoint-load-metrics and endpoint-load-metrics-bin in the
+	// header, or the trailer of gRPC), times those written.
 	LoadReports bool `yaml:"load_reports" json:"load_reports,omitempty"`
 	// Protocol is what is spoken to the endpoints: h1, h2 (under TLS), h2c
 	// (HTTP/2 in the clear), h3, or framed; auto is what the endpoint chooses by

@@ -1,41 +1,28 @@
 package ratelimit
 
 import (
-	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/weirproxy/weir/internal/protofields"
 )
 
 // The two messages of envoy.service.ratelimit.v3 that are needed, by hand: the
 // generated code would bring 30 MB of Envoy's API into every sidecar. Tests
 // hold it to the generated types.
 
-// The wire types of protocol buffers.
-const (
-	wireVarint = 0
-	wire64     = 1
-	wireBytes  = 2
-	wire32     = 5
-)
-
 // entry of a descriptor.
 type entry struct{ key, value string }
 
-func appendBytes[T string | []byte](dst []byte, field byte, value T) []byte {
-	dst = append(dst, field<<3|wireBytes)
-	dst = binary.AppendUvarint(dst, uint64(len(value)))
-	return append(dst, value...)
-}
-
 // appendRequest appends a RateLimitRequest: domain = 1, descriptors = 2.
 func appendRequest(dst []byte, domain string, descriptors [][]entry) []byte {
-	dst = appendBytes(dst, 1, domain)
+	dst = protofields.AppendBytes(dst, 1, domain)
 	for _, entries := range descriptors {
 		var d []byte // a RateLimitDescriptor: entries = 1
 		for _, e := range entries {
-			d = appendBytes(d, 1, appendBytes(appendBytes(nil, 1, e.key), 2, e.value))
+			d = protofields.AppendBytes(d, 1, protofields.AppendBytes(protofields.AppendBytes(nil, 1, e.key), 2, e.value))
 		}
-		dst = appendBytes(dst, 2, d)
+		dst = protofields.AppendBytes(dst, 2, d)
 	}
 	return dst
 }
@@ -65,9 +52,6 @@ type descriptorStatus struct {
 
 // maxParts bounds the lists in a response.
 const maxParts = 100
-
-// maxField is one more than the highest number that a field can have.
-const maxField = 1 << 29
 
 var errWire = errors.New("rate_limit: the answer of the service is malformed")
 
@@ -163,43 +147,17 @@ const sub = 1 << 32
 
 // fields calls visit for each field of a message, with its number or its bytes.
 func fields(content []byte, visit func(field, number uint64, value []byte) error) error {
-	for len(content) > 0 {
-		tag, n := binary.Uvarint(content)
-		if n <= 0 || tag>>3 == 0 || tag>>3 >= maxField {
-			return errWire
+	err := protofields.Each(content, func(f protofields.Field) error {
+		switch f.Kind {
+		case protofields.Varint:
+			return visit(f.Number, f.Value, nil)
+		case protofields.Bytes:
+			return visit(f.Number|sub, 0, f.Content)
 		}
-		content = content[n:]
-		var number uint64
-		var value []byte
-		switch tag & 7 {
-		case wireVarint:
-			if number, n = binary.Uvarint(content); n <= 0 {
-				return errWire
-			}
-		case wireBytes:
-			length, head := binary.Uvarint(content)
-			if head <= 0 || length > uint64(len(content)-head) {
-				return errWire
-			}
-			n = head + int(length) //nolint:gosec // within content
-			value, tag = content[head:n], tag|sub<<3
-		case wire64:
-			n = 8
-		case wire32:
-			n = 4
-		default:
-			return errWire
-		}
-		if n > len(content) {
-			return errWire
-		}
-		content = content[n:]
-		if tag&7 == wire64 || tag&7 == wire32 {
-			continue
-		}
-		if err := visit(tag>>3, number, value); err != nil {
-			return err
-		}
+		return nil
+	})
+	if errors.Is(err, protofields.ErrMalformed) {
+		return errWire
 	}
-	return nil
+	return err
 }

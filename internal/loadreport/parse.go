@@ -1,22 +1,29 @@
-// Package loadreport reads what an endpoint says of its own load beside a
-// response: an ORCA report in the header field endpoint-load-metrics, as TEXT or
-// JSON. (The third form, BIN, is a message of protobuf in base64, and is not
-// read.)
+// Package loadreport reads what an endpoint says of its own load: a report of
+// ORCA (xds.data.orca.v3.OrcaLoadReport) in the header field
+// endpoint-load-metrics, as TEXT, JSON or BIN, in the field
+// endpoint-load-metrics-bin, which gRPC sends as a trailer, or as a message of
+// its own.
 package loadreport
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/weirproxy/weir/internal/protofields"
 )
 
-// Header is the name of the field.
-const Header = "Endpoint-Load-Metrics"
+// The names of the fields. What stands in BinaryHeader is a message in base64.
+const (
+	Header       = "Endpoint-Load-Metrics"
+	BinaryHeader = "Endpoint-Load-Metrics-Bin"
+)
 
-// longest bounds a report: those in use have some hundred bytes.
+// longest bounds a report in a field: those in use have some hundred bytes.
 const longest = 4 << 10
 
 // Report is what a weight is made of. Everything else in a report is passed over.
@@ -52,15 +59,54 @@ func Parse(value string) (Report, error) {
 	}
 	form, content, found := strings.Cut(value, " ")
 	if !found {
-		return Report{}, errors.New(`load report: want TEXT or JSON, a space and the report`)
+		return Report{}, errors.New(`load report: want TEXT, JSON or BIN, a space and the report`)
 	}
 	switch form {
 	case "TEXT":
 		return parseText(content)
 	case "JSON":
 		return parseJSON(content)
+	case "BIN":
+		return ParseBinary(content)
 	}
-	return Report{}, fmt.Errorf("load report: the form %.10q is not read; want TEXT or JSON", form)
+	return Report{}, fmt.Errorf("load report: the form %.10q is not read; want TEXT, JSON or BIN", form)
+}
+
+// ParseBinary reads the value of BinaryHeader: base64, padded or not, as gRPC has
+// it for binary metadata.
+func ParseBinary(value string) (Report, error) {
+	if len(value) > longest {
+		return Report{}, fmt.Errorf("load report: %d bytes, of at most %d", len(value), longest)
+	}
+	message, err := base64.RawStdEncoding.Strict().DecodeString(strings.TrimRight(value, "="))
+	if err != nil {
+		return Report{}, errors.New("load report: it is not written in base64")
+	}
+	return Decode(message)
+}
+
+// Decode reads a report as a message. The last field of a number counts.
+func Decode(message []byte) (r Report, err error) {
+	err = protofields.Each(message, func(f protofields.Field) error {
+		if f.Kind != protofields.Fixed64 {
+			return nil
+		}
+		switch f.Number {
+		case 1:
+			r.CPU = f.Double()
+		case 6:
+			r.RPS = f.Double()
+		case 7:
+			r.EPS = f.Double()
+		case 9:
+			r.Application = f.Double()
+		}
+		return nil
+	})
+	if err != nil {
+		return Report{}, fmt.Errorf("load report: %w", err)
+	}
+	return r, r.check()
 }
 
 // parseText reads name=value, separated by commas.

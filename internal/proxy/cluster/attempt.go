@@ -173,7 +173,7 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 		x.cluster.observe(x.ctx, ep, req, now, nil, f)
 		return nil, f
 	}
-	x.cluster.takeReport(ep, resp)
+	x.cluster.takeReport(ep, req, resp)
 	facts.UpstreamHead = time.Now()
 	facts.UpstreamStatus = resp.Status
 	x.cluster.observe(x.ctx, ep, req, now, resp, nil)

@@ -105,7 +105,7 @@ func (x *exchange) runner(ep *endpoint.Endpoint, now time.Time, done chan<- *run
 			c.observe(ctx, ep, &r.req, now, nil, r.fault)
 			return
 		}
-		c.takeReport(ep, resp)
+		c.takeReport(ep, &r.req, resp)
 		r.req.Exchange.UpstreamHead, r.req.Exchange.UpstreamStatus = time.Now(), resp.Status
 		c.observe(ctx, ep, &r.req, now, resp, nil)
 		r.resp, r.fault = resp, nil

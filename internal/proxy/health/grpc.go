@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/grpcstatus"
+	"github.com/weirproxy/weir/internal/protofields"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -68,9 +69,7 @@ func (c *Checker) healthRequest(ctx context.Context, e *endpoint.Endpoint) *stre
 func healthMessage(service string) []byte {
 	var message []byte
 	if service != "" {
-		message = append(message, 1<<3|2) // field 1, length-delimited
-		message = binary.AppendUvarint(message, uint64(len(service)))
-		message = append(message, service...)
+		message = protofields.AppendBytes(nil, 1, service)
 	}
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
 	return append(frame, message...)
@@ -141,53 +140,16 @@ var errMessage = errors.New("the answer is no HealthCheckResponse")
 // firstVarint is the value of field 1 as protobuf has it: the last of that
 // number wins, others are skipped, and an absent one is 0.
 func firstVarint(message []byte) (value uint64, err error) {
-	for len(message) > 0 {
-		tag, n := binary.Uvarint(message)
-		if n <= 0 || tag>>3 == 0 {
-			return 0, errMessage
+	err = protofields.Each(message, func(f protofields.Field) error {
+		if f.Number == 1 && f.Kind == protofields.Varint {
+			value = f.Value
 		}
-		message = message[n:]
-		if tag == 1<<3 {
-			if value, n = binary.Uvarint(message); n <= 0 {
-				return 0, errMessage
-			}
-			message = message[n:]
-			continue
-		}
-		if message, err = skip(message, tag&7); err != nil {
-			return 0, err
-		}
+		return nil
+	})
+	if err != nil {
+		return 0, errMessage
 	}
 	return value, nil
-}
-
-// skip leaves out the content of a field of that wire type.
-func skip(message []byte, wire uint64) ([]byte, error) {
-	var size uint64
-	switch wire {
-	case 0: // varint
-		_, n := binary.Uvarint(message)
-		if n <= 0 {
-			return nil, errMessage
-		}
-		size = uint64(n)
-	case 1:
-		size = 8
-	case 2: // length-delimited
-		length, n := binary.Uvarint(message)
-		if n <= 0 {
-			return nil, errMessage
-		}
-		message, size = message[n:], length
-	case 5:
-		size = 4
-	default:
-		return nil, errMessage
-	}
-	if size > uint64(len(message)) {
-		return nil, errMessage
-	}
-	return message[size:], nil
 }
 
 // checkGRPC refuses what cannot be asked.
