@@ -163,12 +163,10 @@ func (g *Guard) Enter(phase uint8) bool {
 	return verdictOf(old) == None
 }
 
-// EnterUntil is Enter with an end: deadline (zero: none) and ctx.
+// EnterUntil is Enter with an end: deadline (zero: none) and ctx, whose end is
+// seen by the next sweep, or at once when it is a Prompt.
 func (g *Guard) EnterUntil(phase uint8, ctx context.Context, deadline time.Time) bool {
-	g.until.Lock()
-	g.until.ctx, g.until.deadline, g.until.idle = ctx, deadline, 0
-	g.until.Unlock()
-	return g.Enter(phase)
+	return g.EnterIdle(phase, ctx, deadline, 0)
 }
 
 // EnterIdle is EnterUntil with another Limit.Idle than that of the phase; 0:
@@ -177,7 +175,11 @@ func (g *Guard) EnterIdle(phase uint8, ctx context.Context, deadline time.Time, 
 	g.until.Lock()
 	g.until.ctx, g.until.deadline, g.until.idle = ctx, deadline, idle
 	g.until.Unlock()
-	return g.Enter(phase)
+	good := g.Enter(phase)
+	if p, ok := ctx.(*Prompt); ok {
+		p.entered(g)
+	}
+	return good
 }
 
 // Rest ends the phase: nothing is watched until the next Enter. The result is

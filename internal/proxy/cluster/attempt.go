@@ -122,7 +122,7 @@ func (x *exchange) pick(now time.Time) *endpoint.Endpoint {
 // endpoint and is not a retry in the sense of the document.
 func (x *exchange) attempt(ep *endpoint.Endpoint, now time.Time) (*stream.Response, *stream.Fault) {
 	resp, f := x.send(ep, now)
-	if f == nil || !x.stale(f) || x.ctx.Err() != nil {
+	if f == nil || !stale(x.req, f) || x.ctx.Err() != nil {
 		return resp, f
 	}
 	now = time.Now()
@@ -138,8 +138,8 @@ func (x *exchange) attempt(ep *endpoint.Endpoint, now time.Time) (*stream.Respon
 }
 
 // stale tells whether the endpoint had closed the pooled connection.
-func (x *exchange) stale(f *stream.Fault) bool {
-	return x.req.Exchange.Reused && f.Retry == stream.RetryUnsent &&
+func stale(req *stream.Request, f *stream.Fault) bool {
+	return req.Exchange.Reused && f.Retry == stream.RetryUnsent &&
 		(f.Kind == stream.UpstreamClosed || f.Kind == stream.UpstreamReset)
 }
 
@@ -153,9 +153,9 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	if facts.UpstreamStart.IsZero() {
 		facts.UpstreamStart = now
 	}
-	req.Deadline = x.attemptEnd(now)
+	req.Deadline = x.attemptEnd(x.end, now)
 	x.setTimeout(now)
-	x.tellDeadline(req, now)
+	x.tellDeadline(req, x.end, now)
 	x.numberAttempt()
 	if x.kept != nil {
 		req.Body = x.kept.view()
@@ -180,14 +180,14 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	return resp, nil
 }
 
-// attemptEnd is when an attempt ends that begins now.
-func (x *exchange) attemptEnd(now time.Time) time.Time {
-	if x.retry.perTry > 0 {
-		if end := now.Add(x.retry.perTry); x.end.IsZero() || end.Before(x.end) {
+// attemptEnd is when an attempt ends that begins now, all of them until last.
+func (s *service) attemptEnd(last, now time.Time) time.Time {
+	if s.retry.perTry > 0 {
+		if end := now.Add(s.retry.perTry); last.IsZero() || end.Before(last) {
 			return end
 		}
 	}
-	return x.end
+	return last
 }
 
 // next decides whether there is another attempt, at which endpoint, and after

@@ -63,12 +63,12 @@ func parseDeadline(value string) (time.Duration, bool) {
 	return time.Duration(ms) * time.Millisecond, err == nil
 }
 
-// tellDeadline tells the endpoint what is left, rounded down: it must never
-// believe in more time than there is.
-func (x *exchange) tellDeadline(req *stream.Request, now time.Time) {
-	if x.deadline.header == "" || req.GRPC != stream.NotGRPC || x.end.IsZero() {
+// tellDeadline tells the endpoint what is left until end, rounded down: it must
+// never believe in more time than there is.
+func (s *service) tellDeadline(req *stream.Request, end, now time.Time) {
+	if s.deadline.header == "" || req.GRPC != stream.NotGRPC || end.IsZero() {
 		return
 	}
-	left := max(x.end.Sub(now), 0) / time.Millisecond
-	req.Header.Set(x.deadline.header, strconv.FormatInt(int64(left), 10))
+	left := max(end.Sub(now), 0) / time.Millisecond
+	req.Header.Set(s.deadline.header, strconv.FormatInt(int64(left), 10))
 }

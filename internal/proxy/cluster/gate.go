@@ -99,6 +99,7 @@ func newGate(g Gates, load *endpoint.Load, log *slog.Logger, now time.Time) (*ga
 type ticket struct {
 	gate   *gate
 	tenant *tenant // nil: no place was taken
+	waited bool
 }
 
 // enter lets a request through, or says which limit is in its way.
@@ -119,8 +120,8 @@ func (g *gate) enter(ctx context.Context, req *stream.Request, now, end time.Tim
 		key, _ = g.tenant.Of(req)
 	}
 	t, why := g.places.enter(ctx, key, now, end)
-	if why == admitted {
-		return ticket{g, t}, nil
+	if why == admitted || why == admittedLater {
+		return ticket{gate: g, tenant: t, waited: why == admittedLater}, nil
 	}
 	if g.breaker != nil {
 		g.breaker.Forget()
@@ -196,10 +197,13 @@ func (x *exchange) gated(now time.Time) (resp *stream.Response, err error) {
 		x.call.release()
 		return nil, x.cluster.full(x.req)
 	}
-	began := time.Now() // a queue may have held it
-	x.cluster.budget.request(began)
-	if resp, err = x.run(began); err != nil {
-		t.note(nil, stream.AsFault(err), time.Since(began), time.Now())
+	if t.waited {
+		now = time.Now()
+	}
+	x.cluster.budget.request(now)
+	if resp, err = x.run(now); err != nil {
+		over := time.Now()
+		t.note(nil, stream.AsFault(err), over.Sub(now), over)
 		return nil, err
 	}
 	head := x.req.Exchange.UpstreamHead

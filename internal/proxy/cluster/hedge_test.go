@@ -151,3 +151,63 @@ func TestHedgeClientLeaves(t *testing.T) {
 		f.quiet(t)
 	})
 }
+
+// TestHedgeFirstFailsByItself: that the second attempt had an answer later does not
+// make the failure of the first unseen; that it was given up for that answer is none.
+func TestHedgeFirstFailsByItself(t *testing.T) {
+	for name, c := range map[string]struct {
+		first    time.Duration
+		failures int64
+	}{"before the second has an answer": {25 * time.Millisecond, 1}, "given up": {time.Minute, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, s := hedging(t, nil)
+				f.up[0].serve, f.up[1].serve = f.up[0].slow(c.first, 503), f.up[1].slow(15*time.Millisecond, 200)
+				if got := outcome(s.Serve(t.Context(), request("GET"))); got != "200" {
+					t.Error(got)
+				}
+				if n := f.up[0].ep.Status(time.Now()).Failures; n != c.failures {
+					t.Errorf("%d failures of the first, want %d", n, c.failures)
+				}
+				synctest.Wait()
+				f.quiet(t)
+			})
+		})
+	}
+}
+
+// TestHedgePanics: a transport that panics in either attempt takes the other along,
+// and leaves nothing behind.
+func TestHedgePanics(t *testing.T) {
+	for name, which := range map[string]int{"first": 0, "second": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, s := hedging(t, nil)
+				f.start = func(work func()) {
+					go func() {
+						defer func() { _ = recover() }() // as the engine does
+						work()
+					}()
+				}
+				bad, good := f.up[which], f.up[1-which]
+				good.serve = good.slow(time.Second, 200)
+				bad.serve = func(context.Context, *stream.Request) (*stream.Response, error) {
+					time.Sleep(30 * time.Millisecond)
+					panic("a defect")
+				}
+				func() {
+					defer func() {
+						if p := recover(); (p != nil) != (which == 0) {
+							t.Errorf("panic %v", p)
+						}
+					}()
+					if got := outcome(s.Serve(t.Context(), request("GET"))); got != "200" {
+						t.Error(got)
+					}
+				}()
+				time.Sleep(2 * time.Second)
+				f.quiet(t)
+			})
+		})
+	}
+}

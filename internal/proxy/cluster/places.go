@@ -23,6 +23,7 @@ type places struct {
 
 	mu      sync.Mutex
 	busy    int64
+	all     tenant             // without fairness: all requests
 	tenants map[string]*tenant // who has a place or waits
 	waiting []*waiter          // in the order of their coming
 }
@@ -41,11 +42,12 @@ type waiter struct {
 	gone  bool          // it was turned away for another
 }
 
-// turnedAway is why there is no place.
+// turnedAway is why there is no place, if there is none.
 type turnedAway uint8
 
 const (
-	admitted turnedAway = iota
+	admitted      turnedAway = iota
+	admittedLater            // after a wait
 	noPlace
 	aboveShare
 	queueFull
@@ -57,11 +59,7 @@ const (
 // time: none) at the latest.
 func (p *places) enter(ctx context.Context, key string, now, end time.Time) (*tenant, turnedAway) {
 	p.mu.Lock()
-	t := p.tenants[key]
-	if t == nil {
-		t = &tenant{key: key}
-		p.tenants[key] = t
-	}
+	t := p.tenant(key)
 	if len(p.waiting) == 0 || p.fair { // nobody is overtaken, but by a tenant that has less
 		if p.room(t) {
 			p.busy++
@@ -89,6 +87,19 @@ func (p *places) enter(ctx context.Context, key string, now, end time.Time) (*te
 	p.waiting = append(p.waiting, w)
 	p.mu.Unlock()
 	return p.wait(ctx, w, now, end)
+}
+
+// tenant is who has that key. p.mu is held.
+func (p *places) tenant(key string) *tenant {
+	if !p.fair {
+		return &p.all
+	}
+	t := p.tenants[key]
+	if t == nil {
+		t = &tenant{key: key}
+		p.tenants[key] = t
+	}
+	return t
 }
 
 // room tells whether t may take one more place. p.mu is held.
@@ -162,7 +173,7 @@ func (p *places) wait(ctx context.Context, w *waiter, now, end time.Time) (*tena
 		p.release(w.tenant)
 		return nil, why
 	}
-	return w.tenant, admitted
+	return w.tenant, admittedLater
 }
 
 // leave gives a place back.
@@ -206,7 +217,7 @@ func (p *places) next() int {
 
 // forget lets go of a tenant that is not there any more.
 func (p *places) forget(t *tenant) {
-	if t.busy == 0 && t.queued == 0 {
+	if p.fair && t.busy == 0 && t.queued == 0 {
 		delete(p.tenants, t.key)
 	}
 }

@@ -73,7 +73,7 @@ func (x *exchange) judge(resp *stream.Response, f *stream.Fault, now time.Time) 
 func (x *exchange) verdict(resp *stream.Response, f *stream.Fault, now time.Time) verdict {
 	if f != nil {
 		// What the client left no time for speaks against nobody.
-		if x.ctx.Err() == nil && !x.call.over(now) && blames(f) && !x.stale(f) {
+		if x.ctx.Err() == nil && !x.call.over(now) && blames(f) && !stale(x.req, f) {
 			return verdict{says: bad, fault: f}
 		}
 		return verdict{}
