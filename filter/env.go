@@ -13,6 +13,7 @@ import (
 type Reference struct {
 	At      string // where in the settings: "to", "endpoints[1].cluster"
 	Cluster string
+	Secure  bool // only a cluster with TLS that verifies its endpoints will do
 }
 
 // Env is what a filter may use of the house. It is good for one route of one
@@ -41,6 +42,10 @@ type Env struct {
 	// and, when it is an io.Closer, closed. The key says what the value depends
 	// on: a state of other settings has another key.
 	Keep func(key string, make func() any) any
+	// Share is Keep for all routes: those that ask for the same key have the same
+	// value. What it does in the background belongs to one of them at a time, since
+	// Go ends with the route.
+	Share func(key string, make func() any) any
 	// Operate lets operators do something by POST /filters/FILTER/VERB on the
 	// admin pages; input is a JSON value, the result becomes one.
 	Operate func(verb string, run func(ctx context.Context, input []byte) (any, error))

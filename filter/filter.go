@@ -58,7 +58,8 @@ type Spec[C any] struct {
 	// (yaml:"-"); these count as content. It runs after Check and is pure.
 	Load func(settings *C, read Reader, report *config.Report)
 	// Clusters, which may be nil, are the clusters that settings refer to. One
-	// that is not there is refused, and Env.Cluster has them all.
+	// that is not there, or not as a Reference demands, is refused, and Env.Cluster
+	// has them all.
 	Clusters func(settings *C) []Reference
 	// Build makes the filter around next. It runs once per route and
 	// generation; settings have passed Check.

@@ -132,6 +132,7 @@ const (
 	Overloaded
 	Draining
 	Unauthenticated
+	Unverifiable // who asks cannot be found out at the moment: keys are missing
 	Forbidden
 	RateLimited
 	LoopDetected
@@ -185,6 +186,7 @@ var kinds = [NumKinds]struct {
 	Overloaded:         {"overloaded", Local},
 	Draining:           {"draining", Local},
 	Unauthenticated:    {"unauthenticated", Local},
+	Unverifiable:       {"unverifiable", Local},
 	Forbidden:          {"forbidden", Local},
 	RateLimited:        {"rate_limited", Local},
 	LoopDetected:       {"loop_detected", Local},

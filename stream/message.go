@@ -59,6 +59,9 @@ type Request struct {
 	// the peer's, or one that a trusted peer vouches for. The zero Addr for a
 	// Unix socket.
 	Client netip.Addr
+	// Caller is what else is known of who sent the request; nil: nothing that
+	// anybody has asked for.
+	Caller *Caller
 	// ID identifies the exchange in logs, traces and X-Request-Id.
 	ID string
 

@@ -39,6 +39,7 @@ func (h *House) Env(t testing.TB) filter.Env {
 	return filter.Env{
 		Route: stream.Label{Name: "test"}, Context: ctx, Go: func(f func()) { work.Go(f) }, Log: slog.New(slog.DiscardHandler),
 		Cluster: h.cluster, Counter: h.counter, Gauge: h.gauge, Keep: h.keep,
+		Share: func(key string, build func() any) any { return h.keep("shared "+key, build) },
 		Operate: func(verb string, run func(context.Context, []byte) (any, error)) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"github.com/weirproxy/weir/filters/fault"
 	"github.com/weirproxy/weir/filters/grpcweb"
 	"github.com/weirproxy/weir/filters/headers"
+	"github.com/weirproxy/weir/filters/jwt"
 	"github.com/weirproxy/weir/filters/mirror"
 	"github.com/weirproxy/weir/filters/ratelimit"
 	"github.com/weirproxy/weir/filters/sizelimit"
@@ -26,6 +27,7 @@ func Definitions() []filter.Definition {
 		fault.Definition(),
 		grpcweb.Definition(),
 		headers.Definition(),
+		jwt.Definition(),
 		mirror.Definition(),
 		ratelimit.Definition(),
 		sizelimit.Definition(),

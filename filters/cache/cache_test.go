@@ -149,6 +149,19 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
+// TestVerifiedToken: a token that a filter has taken out is a credential still.
+func TestVerifiedToken(t *testing.T) {
+	w := cached(t, "", says(200, "page #", fresh))
+	for range 2 {
+		req := filtertest.Request("GET", "http://h/a")
+		req.Identify(&stream.Claims{Subject: "anna"})
+		w.askAs(t.Context(), req)
+	}
+	if w.origin.count() != 2 {
+		t.Error("what was made for the bearer of a token is given away")
+	}
+}
+
 func TestQuery(t *testing.T) {
 	for _, c := range []struct {
 		settings, first, second string

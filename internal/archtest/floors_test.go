@@ -72,6 +72,7 @@ var doors = map[string]string{
 	"github.com/KimMachineGun/automemlimit":     "internal/pressure",
 	"github.com/andybalholm/brotli":             "filters/compress",
 	"github.com/fsnotify/fsnotify":              "internal/control/source/file",
+	"github.com/go-jose/go-jose/v4":             "filters/jwt/keys",
 	"github.com/klauspost/compress":             "filters/compress",
 	"github.com/maypok86/otter/v2":              "filters/cache/store",
 	"github.com/miekg/dns":                      "internal/proxy/resolve",

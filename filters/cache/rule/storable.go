@@ -33,7 +33,7 @@ const (
 // Asker is what the request says about whether its response may be shared.
 type Asker struct {
 	NoStore     bool
-	Credentials bool // Authorization, or a client certificate
+	Credentials bool // Authorization, a client certificate, or a token that was verified
 	Cookie      bool
 }
 
@@ -49,8 +49,12 @@ func AskerOf(req *stream.Request) Asker {
 			a.Cookie = true
 		}
 	}
-	// An identity of the connection is a credential, too: the upstream may have
-	// been told about it.
+	// An identity is a credential, too, that of the connection and that of a token
+	// which a filter has verified, and taken out: the upstream may have been told
+	// about it.
+	if req.Caller != nil && req.Caller.Claims != nil {
+		a.Credentials = true
+	}
 	if c := req.Conn; c != nil && c.TLS != nil && c.TLS.Client != nil {
 		a.Credentials = true
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/snapshot"
 )
 
 // nothingToServe refuses documents without any listener: far more often than a
@@ -57,7 +58,11 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 	for i, f := range route.Filters {
 		definition, _ := c.in.Filters.Lookup(f.Name)
 		for _, ref := range definition.References(f.Settings) {
-			resolve(c, c.clusters, ref.Cluster, index("filters", i)+"."+f.Name+"."+ref.At, clusters, r)
+			at := index("filters", i) + "." + f.Name + "." + ref.At
+			resolve(c, c.clusters, ref.Cluster, at, clusters, r)
+			if cluster := c.clusters.chosen[ref.Cluster]; cluster != nil && ref.Secure {
+				checkSecure(cluster, at, r)
+			}
 		}
 	}
 	if !c.checkSpeakers(route, r) {
@@ -67,6 +72,18 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 		c.checkClientCertificate(c.speakers(&route.Spec), r)
 	}
 	return clean
+}
+
+// checkSecure: what a filter believes may come from nobody else.
+func checkSecure(cluster *snapshot.Cluster, at string, r *config.Report) {
+	name := cluster.Spec.Name
+	switch {
+	case cluster.Spec.TLS == nil:
+		r.Errorf(at, "write tls: {} in the cluster", "cluster %q has no TLS: whoever is between could answer in its place", name)
+	case cluster.Spec.TLS.Verify == "off":
+		r.Errorf(at, "write verify: full in the cluster, and ca if its certificate is your own",
+			"cluster %q accepts any certificate: whoever is between could answer in its place", name)
+	}
 }
 
 // resolve reports a reference that leads nowhere. At the start, one to an

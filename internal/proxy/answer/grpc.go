@@ -55,6 +55,7 @@ var codes = [stream.NumKinds]uint8{
 	stream.Overloaded:      grpcstatus.Unavailable,
 	stream.Draining:        grpcstatus.Unavailable,
 	stream.Unauthenticated: grpcstatus.Unauthenticated,
+	stream.Unverifiable:    grpcstatus.Unavailable,
 	stream.Forbidden:       grpcstatus.PermissionDenied,
 	stream.RateLimited:     grpcstatus.ResourceExhausted,
 	stream.LoopDetected:    grpcstatus.Internal, // another try would go round as well

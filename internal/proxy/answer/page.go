@@ -46,6 +46,7 @@ var meanings = [stream.NumKinds]meaning{
 	stream.Overloaded:      {503, "proxy_internal_response", "The proxy is busy."},
 	stream.Draining:        {503, "proxy_internal_response", "The proxy is about to stop."},
 	stream.Unauthenticated: {401, "http_request_denied", "The request needs credentials."},
+	stream.Unverifiable:    {503, "proxy_internal_response", "Credentials cannot be verified at the moment."},
 	stream.Forbidden:       {403, "http_request_denied", "The request is not allowed."},
 	stream.RateLimited:     {429, "http_request_denied", "There were too many requests."},
 	stream.LoopDetected:    {502, "proxy_loop_detected", "The request went round in circles."},

@@ -78,11 +78,8 @@ func (t *tenancy) env(name string) filter.Env {
 		Gauge: func(metric, help string, read func() float64, labels ...string) {
 			t.gauges = append(t.gauges, filterGauge{gauge(metric, help), read, t.labels(labels)})
 		},
-		Keep: func(key string, build func() any) any {
-			place := keptKey{t.route.Name, name, key}
-			t.keeps = append(t.keeps, place)
-			return e.lodging.keep(place, build)
-		},
+		Keep:  func(key string, build func() any) any { return t.keep(keptKey{t.route.Name, name, key}, build) },
+		Share: func(key string, build func() any) any { return t.keep(keptKey{"", name, key}, build) }, // no route has no name
 		Operate: func(verb string, run func(context.Context, []byte) (any, error)) {
 			if t.verbs[name] == nil {
 				t.verbs[name] = map[string]operation{}
@@ -91,6 +88,11 @@ func (t *tenancy) env(name string) filter.Env {
 		},
 		Show: func(view func() any) { t.views[name] = view },
 	}
+}
+
+func (t *tenancy) keep(place keptKey, build func() any) any {
+	t.keeps = append(t.keeps, place)
+	return t.engine.lodging.keep(place, build)
 }
 
 func (t *tenancy) labels(own []string) []string {
