@@ -2,12 +2,40 @@ package http1
 
 import (
 	"bytes"
+	"context"
 	"io"
+	"net"
 	"strconv"
 	"testing"
 
 	"github.com/weirproxy/weir/stream"
 )
+
+// narrow is dial over a socket of the server that takes a few thousand bytes at
+// a time.
+func (e *edge) narrow() *peer {
+	e.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e.t.Cleanup(func() { client.Close(); cancel() })
+	if err := server.(*net.TCPConn).SetWriteBuffer(8 << 10); err != nil {
+		e.t.Fatal(err)
+	}
+	e.goes.run(func() { e.Serve(ctx, server, facts(server)) })
+	return newPeer(e.t, client)
+}
 
 // TestLargeInMemory: content that lies in memory leaves from where it is, beside
 // the head, whole and in order, however little the socket takes at a time; and
@@ -25,7 +53,7 @@ func TestLargeInMemory(t *testing.T) {
 				}
 				return &stream.Response{Status: 200, Length: int64(length), Body: stream.BytesBody(content[:length])}
 			}))
-			p := e.dial()
+			p := e.narrow()
 			p.send(get + "\r\n")
 			if first, fields := p.head(); first != "HTTP/1.1 200 OK" || lengthOf(fields) != length {
 				t.Fatalf("%s, %q", first, fields)
