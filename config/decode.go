@@ -17,6 +17,19 @@ type Defaulter interface{ SetDefaults() }
 // textForm is a type that may also be written as one text.
 type textForm interface{ fromText(text string) }
 
+// advisor is a type that knows what to write in the place of what it does not
+// take: of a field, or of a value that is no mapping (""). "" is no advice.
+type advisor interface{ Advice(field string) string }
+
+func advice(v reflect.Value, field, otherwise string) string {
+	if a, ok := v.Addr().Interface().(advisor); ok {
+		if better := a.Advice(field); better != "" {
+			return better
+		}
+	}
+	return otherwise
+}
+
 // decoder reads trees into Go values. It goes on after an error.
 type decoder struct {
 	file   string // for the nodes that stay undecoded
@@ -140,14 +153,14 @@ func (d *decoder) structure(t *tree, v reflect.Value, key string) bool {
 		if t.kind == scalar && holdsSecret(v.Type()) {
 			noun = "a text" // it may be the secret
 		}
-		return d.fail(t, "write its fields as key: value", "%s is a mapping, and %s stands here", key, noun)
+		return d.fail(t, advice(v, "", "write its fields as key: value"), "%s is a mapping, and %s stands here", key, noun)
 	}
 	ok := d.unrepeated(t)
 	for i := range t.entries {
 		e := &t.entries[i]
 		at := slices.IndexFunc(fields, func(f fieldInfo) bool { return f.key == e.key })
 		if at < 0 {
-			ok = d.unknown(e, key, fields)
+			ok = d.unknown(e, v, key, fields)
 			continue
 		}
 		f := fields[at]
@@ -178,7 +191,7 @@ func (d *decoder) unrepeated(t *tree) bool {
 	return ok
 }
 
-func (d *decoder) unknown(e *entry, key string, fields []fieldInfo) bool {
+func (d *decoder) unknown(e *entry, v reflect.Value, key string, fields []fieldInfo) bool {
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.key
@@ -188,7 +201,7 @@ func (d *decoder) unknown(e *entry, key string, fields []fieldInfo) bool {
 		slices.Sort(names)
 		fix = "known are " + strings.Join(names, ", ")
 	}
-	d.report(e.line, e.col, fmt.Sprintf("%s has no field %s", key, quote(e.key)), fix)
+	d.report(e.line, e.col, fmt.Sprintf("%s has no field %s", key, quote(e.key)), advice(v, e.key, fix))
 	return false
 }
 

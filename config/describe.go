@@ -12,7 +12,7 @@ import (
 
 // Version is the version of the document's form. A change that refuses what the
 // form took before makes it grow.
-const Version = 1
+const Version = 2
 
 // Comments are the comments of types and fields, by "config.Listener" and
 // "config.Listener.Address"; those of filters by "filters/headers.Settings".

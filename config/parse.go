@@ -115,7 +115,7 @@ func (p *parser) part(e *entry, d *Document, fields []fieldInfo) bool {
 	}
 	at := slices.IndexFunc(fields, func(f fieldInfo) bool { return f.key == e.key })
 	if at < 0 {
-		return p.decoder.unknown(e, "the document", fields)
+		return p.decoder.unknown(e, reflect.ValueOf(d).Elem(), "the document", fields)
 	}
 	p.object = e.key
 	defer func() { p.object = "" }()

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -44,15 +43,16 @@ func (a *announcer) Close() error { return a.client.Close() }
 
 // keptAnnouncer is that of an earlier generation, or a new one; nil when the
 // document names no store.
-func (s *service) keptAnnouncer(settings *Redis) (*announcer, error) {
-	if len(settings.Addresses) == 0 {
+func (s *service) keptAnnouncer(settings *Store) (*announcer, error) {
+	if settings == nil {
 		return nil, nil
 	}
-	secret := sha256.Sum256([]byte(settings.Loaded))
-	name := fmt.Sprintf("announcer %q %q %x %d %v %q", settings.Addresses, settings.Username, secret, settings.Database, settings.TLS, settings.Channel)
+	options := redis.From(&settings.Redis, &settings.Loaded)
+	options.Timeout, options.Log = announceTime, s.env.Log
+	name := fmt.Sprintf("announcer %s %q", redis.Identity(&settings.Redis, &settings.Loaded), settings.Channel)
 	kept := s.env.Keep(name, func() any {
 		return &announcer{
-			client:  redis.New(settings.options(s.env.Log)),
+			client:  redis.New(options),
 			channel: settings.Channel + ":" + s.env.Route.Name, self: rand.Text(),
 			publish: redis.NewScript(`local n = redis.call("INCR", KEYS[1]); redis.call("PUBLISH", KEYS[1], n .. " " .. ARGV[1]); return {n}`),
 			last:    redis.NewScript(`return {tonumber(redis.call("GET", KEYS[1]) or "0")}`),

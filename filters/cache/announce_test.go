@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weirproxy/weir/filter/filtertest"
+	"github.com/weirproxy/weir/internal/redis"
 	"github.com/weirproxy/weir/internal/redis/redistest"
 )
 
@@ -44,7 +45,7 @@ const heard = "purges of other proxies are heard"
 func TestPurgesAreAnnounced(t *testing.T) {
 	server := redistest.New(t)
 	server.Start()
-	settings := "redis: {addresses: ['" + server.Address() + "']}"
+	settings := "store: {redis: {addresses: ['" + server.Address() + "']}}"
 	const long = "Cache-Control: max-age=100000"
 	a, aLog := proxy(t, settings, says(200, "page #", long, "Cache-Tag: x"))
 	b, bLog := proxy(t, settings, says(200, "page #", long, "Cache-Tag: x"))
@@ -81,7 +82,7 @@ func TestPurgesAreAnnounced(t *testing.T) {
 func TestPurgedWhileNotRunning(t *testing.T) {
 	server := redistest.New(t)
 	server.Start()
-	settings := "{redis: {addresses: ['" + server.Address() + "']}, disk: {path: " + t.TempDir() + "}}"
+	settings := "{store: {redis: {addresses: ['" + server.Address() + "']}}, disk: {path: " + t.TempDir() + "}}"
 	process := func(name string, run func(t *testing.T, w *world, log *redistest.Log)) {
 		t.Run(name, func(t *testing.T) {
 			w, log := proxy(t, settings, says(200, "page", fresh))
@@ -114,23 +115,24 @@ func TestPurgedWhileNotRunning(t *testing.T) {
 func TestRedisSettings(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	os.WriteFile(password, []byte("secret\n"), 0o600)
-	decoded, problems := filtertest.Decode(t, Definition(), "redis: {addresses: [10.0.0.1:6379], tls: true, password: {file: "+password+"}}")
+	decoded, problems := filtertest.Decode(t, Definition(), "store: {redis: {addresses: [10.0.0.1:6379], tls: {}, password: {file: "+password+"}}}")
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	s := decoded.(Settings)
-	if o := s.Redis.options(slog.Default()); o.Password != "secret" || o.TLS == nil {
+	if o := redis.From(&s.Store.Redis, &s.Store.Loaded); o.Password != "secret" || o.TLS == nil {
 		t.Errorf("%q", o.Password)
 	}
 	for _, form := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if text := fmt.Sprintf(form, s); strings.Contains(text, "secret") {
+		if text := fmt.Sprintf(form, *s.Store); strings.Contains(text, "secret") {
 			t.Errorf("%s shows the password: %s", form, text)
 		}
 	}
 	for settings, want := range map[string]string{
-		"redis: {addresses: [redis]}":                           "is no address",
-		"redis: {addresses: [h:1], password: {env: X}}":         "is read from a file only",
-		"redis: {addresses: [h:1], password: {file: /none/at}}": "cannot be read",
+		"redis: {addresses: [h:1]}":                                      "write store: {redis: {addresses: [HOST:PORT]}}",
+		"store: {redis: {addresses: [redis]}}":                           "is no address",
+		"store: {redis: {addresses: [h:1], password: {env: X}}}":         "from files only",
+		"store: {redis: {addresses: [h:1], password: {file: /none/at}}}": "cannot be used",
 	} {
 		if text := filtertest.Check(t, Definition(), settings); len(text) == 0 || !strings.Contains(text[0].String(), want) {
 			t.Errorf("%s: %v", settings, text)

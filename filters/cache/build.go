@@ -1,10 +1,8 @@
 package cache
 
 import (
-	"crypto/tls"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +11,6 @@ import (
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/filters/cache/rule"
 	"github.com/weirproxy/weir/filters/cache/store"
-	"github.com/weirproxy/weir/internal/redis"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -33,7 +30,7 @@ func newService(settings *Settings, env filter.Env, next stream.Service) (*servi
 	if s.shelf.disk != nil {
 		env.Go(func() { s.shelf.disk.run(env.Context, &s.shelf.log) })
 	}
-	if s.announcer, err = s.keptAnnouncer(&settings.Redis); err != nil {
+	if s.announcer, err = s.keptAnnouncer(settings.Store); err != nil {
 		return nil, err
 	}
 	if s.announcer != nil {
@@ -98,16 +95,4 @@ func (s *service) openDisk(settings *Settings) (*diskTier, error) {
 		return nil, err
 	}
 	return newDiskTier(files, func() { s.counts.lost.Add(1) }), nil
-}
-
-// options are those of the client.
-func (r *Redis) options(log *slog.Logger) redis.Options {
-	o := redis.Options{
-		Addresses: r.Addresses, Username: r.Username, Password: string(r.Loaded), Database: r.Database,
-		Timeout: announceTime, Log: log,
-	}
-	if r.TLS {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	return o
 }

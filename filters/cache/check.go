@@ -2,12 +2,12 @@ package cache
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/redis"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -22,7 +22,9 @@ func check(s *Settings, report *config.Report) {
 		report.Errorf("disk.path", "write it from the root", "%q is relative to a folder that may be another after a restart", s.Disk.Path)
 	}
 	checkKey(&s.Key, report.Below("key"))
-	checkRedis(&s.Redis, report.Below("redis"))
+	if s.Store != nil {
+		redis.Check(&s.Store.Redis, report.Below("store.redis"))
+	}
 	checkRisks(s, report)
 }
 
@@ -47,28 +49,11 @@ func checkKey(k *Key, report *config.Report) {
 	}
 }
 
-func checkRedis(r *Redis, report *config.Report) {
-	for i, address := range r.Addresses {
-		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "unix:/") {
-			report.Errorf(fmt.Sprintf("addresses[%d]", i), "write host:port, or unix:/PATH", "%q is no address", address)
-		}
-	}
-	if r.Password.Env != "" {
-		report.Errorf("password", "write {file: PATH}", "the password of a filter is read from a file only")
-	}
-}
-
-// load reads the password.
+// load reads the files that the settings refer to.
 func load(s *Settings, read filter.Reader, report *config.Report) {
-	if s.Redis.Password.File == "" {
-		return
+	if s.Store != nil {
+		s.Store.Loaded = redis.Load(&s.Store.Redis, read, report.Below("store.redis"))
 	}
-	content, err := read(s.Redis.Password.File)
-	if err != nil {
-		report.Errorf("redis.password", "name a file that Weir may read", "the password cannot be read: %v", err)
-		return
-	}
-	s.Redis.Loaded = Hidden(strings.TrimRight(string(content), "\r\n"))
 }
 
 func checkParameters(names []string, list string, report *config.Report) {

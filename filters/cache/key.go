@@ -26,7 +26,7 @@ func newKeys(route string, s *Settings) (keys, error) {
 	// force goes with it.
 	rules := *s
 	rules.Size, rules.MaxObject, rules.Disk, rules.Limits, rules.Wait, rules.CacheStatus = 0, 0, Disk{}, Limits{}, 0, false
-	rules.Redis = Redis{}
+	rules.Store = nil
 	text, err := json.Marshal(rules)
 	if err != nil {
 		return keys{}, fmt.Errorf("writing the settings into the keys: %w", err)

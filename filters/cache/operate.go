@@ -125,6 +125,14 @@ func (s *service) show() {
 	s.env.Gauge("weir_cache_objects", "Entries in memory.", func() float64 { return float64(sh.memory.Len()) })
 	s.env.Gauge("weir_cache_hit_ratio", "Requests that the upstream did not see, of all since the start.", s.counts.ratio)
 	s.env.Gauge("weir_cache_filling_bytes", "Memory that is taken by what is being fetched.", func() float64 { return float64(sh.budget.taken()) })
+	if a := s.announcer; a != nil {
+		s.env.Gauge("weir_cache_store_up", "1 while the store answers by which purges are told to other proxies.", func() float64 {
+			if a.client.Up() {
+				return 1
+			}
+			return 0
+		})
+	}
 	if sh.disk != nil {
 		s.env.Gauge("weir_cache_disk_bytes", "Room that is taken on the disk.", func() float64 { return float64(sh.disk.files.Bytes()) })
 	}

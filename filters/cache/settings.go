@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/redis"
 )
 
 // Settings of the filter cache.
@@ -16,8 +17,9 @@ type Settings struct {
 	Disk Disk `yaml:"disk" json:"disk"`
 	// Key says what makes two requests ask for the same.
 	Key Key `yaml:"key" json:"key"`
-	// Redis tells other proxies what is purged here.
-	Redis Redis `yaml:"redis" json:"redis"`
+	// Store tells other proxies what is purged here; none: a purge is for this
+	// proxy alone.
+	Store *Store `yaml:"store" json:"store,omitempty"`
 	// Limits bound what clients can make the cache hold.
 	Limits Limits `yaml:"limits" json:"limits"`
 	// StaleWhileRevalidate is how long a response that says nothing about it may
@@ -55,35 +57,30 @@ type Disk struct {
 	Size config.Size `yaml:"size" json:"size" min:"1048576"`
 }
 
-// Redis is a store, Redis or Valkey, by which proxies tell each other what is
-// purged. None: a purge is for this proxy alone.
-type Redis struct {
-	// Addresses are host:port, or unix:PATH. Several are the seeds of a cluster.
-	Addresses []string `yaml:"addresses" json:"addresses"`
-	// Username to log in with; none: the default user.
-	Username string `yaml:"username" json:"username"`
-	// Password to log in with, from a file.
-	Password config.Secret `yaml:"password" json:"password"`
-	// Database is its number.
-	Database int `yaml:"database" json:"database" min:"0" max:"1000000"`
-	// TLS connects with TLS; the certificate is judged by the authorities of the system.
-	TLS bool `yaml:"tls" json:"tls"`
+// Store is by which proxies tell each other what is purged. What is cached stays
+// with each proxy.
+type Store struct {
+	// Redis is how to reach it.
+	Redis config.Redis `yaml:"redis" json:"redis" required:"true"`
 	// Channel is the start of the name under which purges are published; that of
 	// the route follows. Proxies with one channel and one name of the route purge
 	// together.
 	Channel string `yaml:"channel" json:"channel"`
-	// Loaded is the password. It is read by Load.
-	Loaded Hidden `yaml:"-" json:"-"`
+
+	// Loaded is what the files had. It counts as content.
+	Loaded redis.Secrets `yaml:"-" json:"-"`
 }
 
-// Hidden is text that no printer shows.
-type Hidden string
+// SetDefaults of a store.
+func (s *Store) SetDefaults() { s.Channel = "weir:cache" }
 
-// String hides it.
-func (Hidden) String() string { return "[hidden]" }
-
-// GoString hides it from %#v, too.
-func (Hidden) GoString() string { return "[hidden]" }
+// Advice is for who writes redis where store stands now.
+func (*Settings) Advice(field string) string {
+	if field == "redis" {
+		return "write store: {redis: {addresses: [HOST:PORT]}}"
+	}
+	return ""
+}
 
 // Key says what makes two requests ask for the same: host, path, and this.
 type Key struct {
@@ -131,7 +128,6 @@ func defaults() Settings {
 	return Settings{
 		Size: 64 << 20, MaxObject: 4 << 20,
 		Disk:   Disk{Size: 1 << 30},
-		Redis:  Redis{Channel: "weir:cache"},
 		Key:    Key{Query: Query{Sort: true}},
 		Limits: Limits{Variants: 64, NewKeys: 1000, Background: 64},
 		Wait:   config.Duration(5 * time.Second), CacheStatus: true,

@@ -76,7 +76,7 @@ func (p *proxy) counted(name string) int64 { return p.house.Counted("weir_rate_l
 func TestShared(t *testing.T) {
 	server := redistest.New(t)
 	server.Start()
-	const settings = `rate: 50/d, key: "header:x-a", store: {redis: ["%s"], timeout: 1s, lease: 1}` // what is leased and not used would be missing
+	const settings = `rate: 50/d, key: "header:x-a", store: {redis: {addresses: ["%s"]}, timeout: 1s, lease: 1}` // what is leased and not used would be missing
 	total := 0
 	for range 3 {
 		total += allowed(t, join(t, server, settings).ready(t, 1), 40, "X-A: secret-1")
@@ -108,7 +108,7 @@ func TestShared(t *testing.T) {
 func TestLeases(t *testing.T) {
 	server := redistest.New(t)
 	server.Start()
-	p := join(t, server, `rate: 10000/d, store: {redis: ["%s"], timeout: 1s, lease: 1%%}`).ready(t, 1)
+	p := join(t, server, `rate: 10000/d, store: {redis: {addresses: ["%s"]}, timeout: 1s, lease: 1%%}`).ready(t, 1)
 	if got := allowed(t, p, 5000); got != 5000 {
 		t.Errorf("%d passed, want all", got)
 	}
@@ -140,7 +140,7 @@ func TestSharedUnderLoad(t *testing.T) {
 	var work sync.WaitGroup
 	all := make([]*proxy, proxies)
 	for i := range all {
-		all[i] = join(t, server, `rate: 400/s, burst: 100, store: {redis: ["%s"], timeout: 1s}`).ready(t, 1)
+		all[i] = join(t, server, `rate: 400/s, burst: 100, store: {redis: {addresses: ["%s"]}, timeout: 1s}`).ready(t, 1)
 	}
 	begun := time.Now()
 	for _, p := range all {
@@ -167,7 +167,7 @@ func TestSharedQuota(t *testing.T) {
 	server.Start()
 	total := 0
 	for range 2 {
-		p := join(t, server, `quota: {amount: 30, per: month}, headers: true, store: {redis: ["%s"], timeout: 1s, lease: 5}`).ready(t, 1)
+		p := join(t, server, `quota: {amount: 30, per: month}, headers: true, store: {redis: {addresses: ["%s"]}, timeout: 1s, lease: 5}`).ready(t, 1)
 		total += allowed(t, p, 20)
 		if fault, _ := send(t, p); total == 30 && (fault == nil || fault.RetryAfter < time.Second) {
 			t.Errorf("%+v", fault)
@@ -183,7 +183,7 @@ func TestSharedQuota(t *testing.T) {
 func TestStoreDownAtStart(t *testing.T) {
 	for word, want := range map[string]int{"allow": 10, "refuse": 0, "local": 3} {
 		server := redistest.New(t)
-		p := join(t, server, `rate: 3/d, store: {redis: ["%s"], timeout: 1s, on_failure: `+word+`}`)
+		p := join(t, server, `rate: 3/d, store: {redis: {addresses: ["%s"]}, timeout: 1s, on_failure: `+word+`}`)
 		p.log.Await(t, "cannot be reached yet", 1)
 		begun := time.Now()
 		if got := allowed(t, p, 10); got != want {
@@ -214,7 +214,7 @@ func TestStoreDownAtStart(t *testing.T) {
 func TestStoreKilledUnderLoad(t *testing.T) {
 	server := redistest.New(t)
 	server.Start()
-	p := join(t, server, `rate: 1000/s, burst: 100, store: {redis: ["%s"], timeout: 50ms}`).ready(t, 1)
+	p := join(t, server, `rate: 1000/s, burst: 100, store: {redis: {addresses: ["%s"]}, timeout: 50ms}`).ready(t, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	var passed, refused, longest atomic.Int64
 	var work sync.WaitGroup
@@ -261,7 +261,7 @@ func TestStoreKilledUnderLoad(t *testing.T) {
 func TestStoreHangs(t *testing.T) {
 	server := redistest.New(t)
 	server.Start()
-	p := join(t, server, `rate: 1000/d, store: {redis: ["%s"], timeout: 20ms, lease: 1, on_failure: allow}`).ready(t, 1)
+	p := join(t, server, `rate: 1000/d, store: {redis: {addresses: ["%s"]}, timeout: 20ms, lease: 1, on_failure: allow}`).ready(t, 1)
 	allowed(t, p, 2)
 	before := p.counted(`store_requests_total{limit="1",result="late"}`)
 	server.Pause()
@@ -284,7 +284,7 @@ func TestReloadKeepsStore(t *testing.T) {
 	if err := os.WriteFile(file, []byte("swordfish\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	settings := `rate: 5/d, key: client, store: {redis: ["%s"], timeout: 1s, password: {file: "` + file + `"}}`
+	settings := `rate: 5/d, key: client, store: {redis: {addresses: ["%s"], password: {file: "` + file + `"}}, timeout: 1s}`
 	p := join(t, server, settings).ready(t, 1)
 	allowed(t, p, 5)
 	p.reload(t, server, settings+", headers: true")
@@ -307,16 +307,17 @@ func TestReloadKeepsStore(t *testing.T) {
 
 func TestCheckStore(t *testing.T) {
 	for settings, want := range map[string]string{
-		"{redis: []}":                                   "is empty",
-		"{redis: [localhost]}":                          "no address",
-		`{redis: ["a:1"], timeout: 2s}`:                 "would wait",
-		`{redis: ["a:1"], on_failure: ignore}`:          "is not known",
-		`{redis: ["a:1"], lease: 0}`:                    "no share",
-		`{redis: ["a:1"], lease: 101%}`:                 "no share",
-		`{redis: ["a:1"], password: secret}`:            "must not stand",
-		`{redis: ["a:1"], password: {env: X}}`:          "files only",
-		`{redis: ["a:1"], password: {file: nowhere}}`:   "cannot be read",
-		`{redis: ["a:1"], tls: {ca: {file: store.go}}}`: "cannot be read",
+		`{redis: ["a:1"]}`:                                           "write {addresses: [HOST:PORT]}",
+		"{redis: {addresses: []}}":                                   "is empty",
+		"{redis: {addresses: [localhost]}}":                          "no address",
+		`{redis: {addresses: ["a:1"]}, timeout: 2s}`:                 "would wait",
+		`{redis: {addresses: ["a:1"]}, on_failure: ignore}`:          "is not known",
+		`{redis: {addresses: ["a:1"]}, lease: 0}`:                    "no share",
+		`{redis: {addresses: ["a:1"]}, lease: 101%}`:                 "no share",
+		`{redis: {addresses: ["a:1"], password: secret}}`:            "must not stand",
+		`{redis: {addresses: ["a:1"], password: {env: X}}}`:          "files only",
+		`{redis: {addresses: ["a:1"], password: {file: nowhere}}}`:   "cannot be used",
+		`{redis: {addresses: ["a:1"], tls: {ca: {file: store.go}}}}`: "cannot be used",
 	} {
 		problems := filtertest.Check(t, Definition(), "{rate: 1/s, store: "+settings+"}")
 		if problems.Errors() == 0 || !strings.Contains(fmt.Sprint(problems), want) {

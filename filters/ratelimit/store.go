@@ -1,9 +1,6 @@
 package ratelimit
 
 import (
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -12,23 +9,13 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
-	"github.com/weirproxy/weir/internal/pemfile"
 	"github.com/weirproxy/weir/internal/redis"
 )
 
 // Store is where proxies keep limits that they share.
 type Store struct {
-	// Redis are the addresses of Redis or Valkey, host:port or unix:PATH; several
-	// are the seeds of one cluster.
-	Redis []string `yaml:"redis" json:"redis" required:"true"`
-	// Username to log in with.
-	Username string `yaml:"username" json:"username,omitempty"`
-	// Password to log in with, from a file.
-	Password *config.Secret `yaml:"password" json:"password,omitempty"`
-	// Database is its number.
-	Database int `yaml:"database" json:"database" max:"65535"`
-	// TLS encrypts the connections.
-	TLS *StoreTLS `yaml:"tls" json:"tls,omitempty"`
+	// Redis is how to reach it.
+	Redis config.Redis `yaml:"redis" json:"redis" required:"true"`
 	// Timeout is how long a request waits for the store.
 	Timeout config.Duration `yaml:"timeout" json:"timeout"`
 	// OnFailure says what becomes of requests while the store does not answer:
@@ -42,34 +29,8 @@ type Store struct {
 	Prefix string `yaml:"prefix" json:"prefix"`
 
 	// Loaded is what the files had. It counts as content.
-	Loaded Loaded `yaml:"-" json:"-"`
+	Loaded redis.Secrets `yaml:"-" json:"-"`
 }
-
-// StoreTLS says whom to trust.
-type StoreTLS struct {
-	// CA are the certificates that are trusted instead of those of the system.
-	CA *config.Secret `yaml:"ca" json:"ca,omitempty"`
-	// ServerName is the name that the certificate of the store has, if it is not
-	// that of the address.
-	ServerName string `yaml:"server_name" json:"server_name,omitempty"`
-}
-
-// Loaded is what the files had that a store refers to.
-type Loaded struct {
-	Password Hidden
-	CA       []byte
-}
-
-// Hidden is a text without a printable form.
-type Hidden struct{ text string }
-
-func (Hidden) String() string { return "[hidden]" }
-
-// GoString is String.
-func (Hidden) GoString() string { return "[hidden]" }
-
-// MarshalText is String, for every encoder.
-func (Hidden) MarshalText() ([]byte, error) { return []byte("[hidden]"), nil }
 
 const (
 	onFailureLocal  = "local"
@@ -122,70 +83,23 @@ func (l Lease) of(limit int64) int64 {
 	return min(max(1, l.number), limit)
 }
 
-// maxAddresses of a store.
-const maxAddresses = 64
-
 func (s *Store) check(report *config.Report) {
-	if len(s.Redis) > maxAddresses {
-		report.Errorf("redis", "name some seeds", "%d addresses, more than %d", len(s.Redis), maxAddresses)
-	}
-	for i, address := range s.Redis {
-		host, port, found := strings.Cut(address, ":")
-		if !found || port == "" || host == "" {
-			report.Errorf(fmt.Sprintf("redis[%d]", i), "write host:port or unix:PATH", "%q is no address", address)
-		}
-	}
+	redis.Check(&s.Redis, report.Below("redis"))
 	if s.Timeout <= 0 || s.Timeout > config.Duration(time.Second) {
 		report.Errorf("timeout", "write 20ms", "requests would wait %s for the store; that is more than 1s, or nothing", s.Timeout)
 	}
-	for at, secret := range map[string]*config.Secret{"password": s.Password, "tls.ca": s.ca()} {
-		if secret != nil && secret.File == "" {
-			report.Errorf(at, "write {file: PATH}", "a filter reads secrets from files only")
-		}
-	}
-}
-
-func (s *Store) ca() *config.Secret {
-	if s.TLS == nil {
-		return nil
-	}
-	return s.TLS.CA
 }
 
 // load reads the files that the settings refer to.
 func load(s *Settings, read filter.Reader, report *config.Report) {
-	if s.Store == nil {
-		return
-	}
-	report = report.Below("store")
-	if p := s.Store.Password; p != nil {
-		content, err := read(p.File)
-		if err != nil {
-			report.Errorf("password", "write a path relative to the document", "the password cannot be read: %v", err)
-			return
-		}
-		s.Store.Loaded.Password.text = strings.TrimRight(string(content), "\r\n")
-		if s.Store.Loaded.Password.text == "" {
-			report.Errorf("password", "write the password into the file", "the file %s is empty", p.File)
-		}
-	}
-	if ca := s.Store.ca(); ca != nil {
-		content, err := read(ca.File)
-		if err == nil {
-			_, err = pemfile.Certificates(content)
-		}
-		if err != nil {
-			report.Errorf("tls.ca", "write the path of a file with certificates in PEM", "the trusted certificates cannot be read: %v", err)
-			return
-		}
-		s.Store.Loaded.CA = content
+	if s.Store != nil {
+		s.Store.Loaded = redis.Load(&s.Store.Redis, read, report.Below("store.redis"))
 	}
 }
 
-// identity says which store it is, without showing the password.
+// identity says which store it is, without showing a secret.
 func (s *Store) identity() string {
-	secret := sha256.Sum256([]byte("weir rate_limit store\x00" + s.Loaded.Password.text))
-	return fmt.Sprintf("store %q %q %x %d %v %x %s", s.Redis, s.Username, secret[:8], s.Database, s.TLS != nil, sha256.Sum256(s.Loaded.CA), s.Timeout)
+	return "store " + redis.Identity(&s.Redis, &s.Loaded) + " " + s.Timeout.String()
 }
 
 // client is that of an earlier generation, or a new one that connects in the
@@ -203,16 +117,7 @@ func (s *Store) client(env filter.Env) *redis.Client {
 }
 
 func (s *Store) options(log *slog.Logger) redis.Options {
-	o := redis.Options{
-		Addresses: s.Redis, Username: s.Username, Password: s.Loaded.Password.text, Database: s.Database,
-		Timeout: time.Duration(s.Timeout), Log: log,
-	}
-	if s.TLS != nil {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.TLS.ServerName}
-		if len(s.Loaded.CA) > 0 {
-			o.TLS.RootCAs = x509.NewCertPool()
-			o.TLS.RootCAs.AppendCertsFromPEM(s.Loaded.CA)
-		}
-	}
+	o := redis.From(&s.Redis, &s.Loaded)
+	o.Timeout, o.Log = time.Duration(s.Timeout), log
 	return o
 }

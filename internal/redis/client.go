@@ -18,8 +18,10 @@ import (
 
 // Options of a client.
 type Options struct {
-	// Addresses are host:port or unix:PATH. Several are the seeds of a cluster.
+	// Addresses are host:port or unix:PATH. Several are the seeds of a cluster,
+	// unless they are those of sentinels.
 	Addresses []string
+	Sentinel  string      // the name of the master; "": there are no sentinels
 	TLS       *tls.Config // nil: in the clear
 	Username  string
 	Password  string // "": none

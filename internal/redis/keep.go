@@ -18,6 +18,9 @@ import (
 // requests never do.
 const patience = 5 * time.Second
 
+// moment is how long a store stays at least that counts as being back.
+const moment = 2 * time.Second
+
 // pauses between two tries.
 var pauses = backoff.Exponential{Base: 50 * time.Millisecond, Max: 2 * time.Second}
 
@@ -37,15 +40,12 @@ func (c *Client) Keep(ctx context.Context) {
 		}
 		if err == nil {
 			c.options.Log.Info("the store is reached", "store", c.options.Addresses)
-			tries = 0
-			select {
-			case <-c.wake:
-				continue
-			case <-ctx.Done():
-				return
+			// A part of a cluster may answer this question and not the others: then the
+			// pauses grow, too.
+			if c.stayed(ctx) {
+				tries = 0
 			}
-		}
-		if tries == 1 {
+		} else if tries == 1 {
 			c.options.Log.Warn("the store cannot be reached yet; it is tried again until it is", "store", c.options.Addresses, "err", err)
 		}
 		select {
@@ -54,6 +54,17 @@ func (c *Client) Keep(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// stayed waits until the store is away again, and tells whether it was there for
+// longer than a moment.
+func (c *Client) stayed(ctx context.Context) bool {
+	reached := time.Now()
+	select {
+	case <-c.wake:
+	case <-ctx.Done():
+	}
+	return time.Since(reached) > moment
 }
 
 var errClosed = errors.New("redis: the client is closed")
@@ -101,6 +112,7 @@ func (c *Client) adopt(made rueidis.Client) (rueidis.Client, error) {
 // second try, because a request does not wait for one.
 func (c *Client) settings(first context.Context) rueidis.ClientOption {
 	return rueidis.ClientOption{
+		Sentinel:    rueidis.SentinelOption{MasterSet: c.options.Sentinel, TLSConfig: c.options.TLS, Dialer: net.Dialer{Timeout: patience}},
 		InitAddress: c.options.Addresses, Username: c.options.Username, Password: c.options.Password, SelectDB: c.options.Database,
 		ClientName: "weir", ClientSetInfo: rueidis.DisableClientSetInfo, TLSConfig: c.options.TLS,
 		Dialer: net.Dialer{Timeout: patience}, ConnWriteTimeout: patience, DialCtxFn: dialer(first),

@@ -26,7 +26,10 @@ func readNow(fd uintptr, p []byte) (int, error) {
 // writeNow is one write of p, and of q behind it, to a non-blocking socket.
 func writeNow(fd uintptr, p, q []byte) (int, error) {
 	for {
-		n, err := 0, error(nil)
+		var (
+			n   int
+			err error
+		)
 		switch {
 		case len(q) == 0:
 			n, err = transmit(fd, p)

@@ -1,5 +1,6 @@
-// Package redistest runs a real redis-server for tests: on a Unix socket, with
-// nothing on disk, and with a life that the test decides about.
+// Package redistest runs a real redis-server for tests: on a Unix socket, or
+// beside it on a port in the clear or with TLS, alone, as a cluster or with a
+// sentinel, with nothing on disk, and with a life that the test decides about.
 package redistest
 
 import (
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,8 +24,11 @@ const patience = 20 * time.Second
 type Server struct {
 	t    testing.TB
 	path string
+	port string // "": the Unix socket only
 	args []string
-	cmd  *exec.Cmd // nil while it is not running
+	// config, for a sentinel: its file, which it writes to, and that it is one.
+	config []string
+	cmd    *exec.Cmd // nil while it is not running
 }
 
 // New makes a server that does not run yet; args are for redis-server.
@@ -44,13 +49,60 @@ func New(t testing.TB, args ...string) *Server {
 	return s
 }
 
+// NewTCP makes a server that serves a port of the loopback network as well.
+func NewTCP(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := New(t, args...)
+	s.port = freePort(t)
+	s.args = append([]string{"--bind", "127.0.0.1", "--port", s.port}, s.args...)
+	return s
+}
+
+// NewTLS makes a server that serves a port with TLS only. cert, key and ca are
+// paths; with clients, they have to show a certificate of that authority.
+func NewTLS(t testing.TB, cert, key, ca string, clients bool, args ...string) *Server {
+	t.Helper()
+	s := New(t, args...)
+	s.port = freePort(t)
+	ask := "no"
+	if clients {
+		ask = "yes"
+	}
+	s.args = append([]string{
+		"--bind", "127.0.0.1", "--tls-port", s.port, "--tls-cert-file", cert, "--tls-key-file", key,
+		"--tls-ca-cert-file", ca, "--tls-auth-clients", ask,
+	}, s.args...)
+	return s
+}
+
+// freePort is a port that was free a moment ago.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 // Address is where it serves, as documents write it.
-func (s *Server) Address() string { return "unix:" + s.path }
+func (s *Server) Address() string {
+	if s.port != "" {
+		return net.JoinHostPort("127.0.0.1", s.port)
+	}
+	return "unix:" + s.path
+}
 
 // Start runs it and waits until it serves.
 func (s *Server) Start() {
 	s.t.Helper()
-	args := append([]string{"--port", "0", "--unixsocket", s.path, "--save", "", "--appendonly", "no", "--dir", filepath.Dir(s.path)}, s.args...)
+	args := append(slices.Clone(s.config), "--port", "0", "--unixsocket", s.path, "--save", "", "--appendonly", "no", "--dir", filepath.Dir(s.path))
+	args = append(args, s.args...)
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := s.cmd.StdoutPipe()
@@ -62,14 +114,17 @@ func (s *Server) Start() {
 	}
 	ready := make(chan string, 1)
 	go func() {
-		lines, said := bufio.NewScanner(out), ""
-		for lines.Scan() {
-			if said += lines.Text() + "\n"; strings.Contains(lines.Text(), "ready to accept connections") || strings.Contains(lines.Text(), "The server is now ready") {
+		lines, said, told := bufio.NewScanner(out), "", false
+		for lines.Scan() { // to the end: a pipe that nobody reads holds the server up
+			said += lines.Text() + "\n"
+			if !told && (strings.Contains(lines.Text(), "eady to accept connections") || strings.Contains(lines.Text(), "Sentinel ID is")) {
 				ready <- ""
-				said = ""
+				told = true
 			}
 		}
-		ready <- said
+		if !told {
+			ready <- said
+		}
 	}()
 	select {
 	case said := <-ready:
