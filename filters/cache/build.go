@@ -45,6 +45,7 @@ func policyOf(s *Settings) rule.Policy {
 		Heuristic: time.Duration(s.Heuristic), ShareSetCookie: s.ShareSetCookieWithEveryone,
 		Force: time.Duration(s.Force.TTL), ForceStatus: s.Force.Statuses,
 		StaleWhileRevalidate: time.Duration(s.StaleWhileRevalidate), StaleIfError: time.Duration(s.StaleIfError),
+		Targets: s.Targets,
 	}
 }
 

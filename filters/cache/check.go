@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/filters/cache/rule"
 	"github.com/weirproxy/weir/internal/redis"
 	"github.com/weirproxy/weir/stream"
 )
@@ -21,11 +22,26 @@ func check(s *Settings, report *config.Report) {
 	if s.Disk.Path != "" && !filepath.IsAbs(s.Disk.Path) {
 		report.Errorf("disk.path", "write it from the root", "%q is relative to a folder that may be another after a restart", s.Disk.Path)
 	}
+	checkTargets(s.Targets, report)
 	checkKey(&s.Key, report.Below("key"))
 	if s.Store != nil {
 		redis.Check(&s.Store.Redis, report.Below("store.redis"))
 	}
 	checkRisks(s, report)
+}
+
+// maxTargets bounds the fields that each response is searched for.
+const maxTargets = 8
+
+func checkTargets(names []string, report *config.Report) {
+	if len(names) > maxTargets {
+		report.Errorf("targets", "name those that the upstream sends", "%d targets, more than %d", len(names), maxTargets)
+	}
+	for i, name := range names {
+		if why := rule.TargetName(name); why != "" {
+			report.Errorf(fmt.Sprintf("targets[%d]", i), "write a name such as CDN-Cache-Control", "%q cannot be a target: %s", name, why)
+		}
+	}
 }
 
 func checkKey(k *Key, report *config.Report) {

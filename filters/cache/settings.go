@@ -31,6 +31,9 @@ type Settings struct {
 	// Heuristic is the longest lifetime that is guessed, as a tenth of the time
 	// since Last-Modified, for a response that says nothing. 0: none is guessed.
 	Heuristic config.Duration `yaml:"heuristic" json:"heuristic"`
+	// Targets are fields that are read in the place of Cache-Control and Expires,
+	// the first one that a response has and that is understood (RFC 9213).
+	Targets []string `yaml:"targets" json:"targets"`
 	// HonourClient obeys no-cache, max-age, min-fresh and max-stale of requests.
 	// Any client can then make the upstream work.
 	HonourClient bool `yaml:"honour_client" json:"honour_client"`
@@ -131,6 +134,7 @@ func defaults() Settings {
 		Key:    Key{Query: Query{Sort: true}},
 		Limits: Limits{Variants: 64, NewKeys: 1000, Background: 64},
 		Wait:   config.Duration(5 * time.Second), CacheStatus: true,
-		Force: Force{Statuses: []int{200}},
+		Targets: []string{"Weir-Cache-Control", "CDN-Cache-Control"},
+		Force:   Force{Statuses: []int{200}},
 	}
 }

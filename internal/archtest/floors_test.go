@@ -71,6 +71,7 @@ var doors = map[string]string{
 	"go.yaml.in/yaml/v3":                        "config",
 	"github.com/KimMachineGun/automemlimit":     "internal/pressure",
 	"github.com/andybalholm/brotli":             "filters/compress",
+	"github.com/dunglas/httpsfv":                "filters/cache/rule", // structured fields
 	"github.com/fsnotify/fsnotify":              "internal/control/source/file",
 	"github.com/go-jose/go-jose/v4":             "filters/jwt/keys",
 	"github.com/klauspost/compress":             "filters/compress",

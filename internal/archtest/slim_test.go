@@ -13,6 +13,7 @@ import (
 var linked = []string{
 	"github.com/beorn7/perks", "github.com/cespare/xxhash/v2", "github.com/munnerz/goautoneg", "github.com/pandatix/go-abnf", // of client_golang
 	"github.com/andybalholm/brotli", "github.com/klauspost/compress", // filter compress: Brotli and Zstandard are not in the standard library
+	"github.com/dunglas/httpsfv", // filter cache: structured fields
 	"github.com/fsnotify/fsnotify",
 	"github.com/go-jose/go-jose/v4",                                     // filter jwt: signatures and the keys for them are nobody's first try
 	"github.com/KimMachineGun/automemlimit", "github.com/pbnjay/memory", // the memory of the cgroup or the machine, for overload

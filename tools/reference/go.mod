@@ -6,6 +6,7 @@ require github.com/weirproxy/weir v0.0.0
 
 require (
 	github.com/andybalholm/brotli v1.2.8 // indirect
+	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect

@@ -11,6 +11,7 @@ import (
 // The forms of private and no-cache that name fields are read as those without:
 // more is kept back than was asked for, never less.
 type Control struct {
+	Targeted                          bool // it is of a field for this cache: Expires does not count beside it
 	NoStore, NoCache, Private, Public bool
 	MustRevalidate                    bool // or proxy-revalidate
 	MustUnderstand                    bool

@@ -24,7 +24,7 @@ func Lifetime(resp *stream.Response, c *Control, t Times, heuristic time.Duratio
 		return c.MaxAge, true
 	}
 	made := dateOf(&resp.Header, t)
-	if expires, ok := resp.Header.GetID(stream.Expires); ok {
+	if expires, ok := resp.Header.GetID(stream.Expires); ok && !c.Targeted {
 		// "0" and all that is no date is in the past (section 5.3).
 		end, _ := ParseDate(expires)
 		return between(made, end), true

@@ -67,6 +67,7 @@ type Policy struct {
 	ShareSetCookie bool          // responses with Set-Cookie are kept (and given to all)
 	Force          time.Duration // keeps what the response forbids for that long; 0: nothing is forced
 	ForceStatus    []int
+	Targets        []string // fields that count in the place of Cache-Control, the first one first
 	// Stale times for responses that say nothing about them.
 	StaleWhileRevalidate, StaleIfError time.Duration
 }
@@ -89,7 +90,7 @@ func Judge(resp *stream.Response, asker Asker, t Times, p *Policy) (Terms, Refus
 	if p.Force > 0 && forced(resp.Status, p.ForceStatus) {
 		return judgeForced(resp, p)
 	}
-	c := ControlOf(&resp.Header)
+	c := controlFor(&resp.Header, p.Targets)
 	if why := refuse(resp, &c, asker, p); why != Kept {
 		return Terms{}, why
 	}
