@@ -25,6 +25,17 @@ type SlowStart struct {
 	Aggression float64 `yaml:"aggression" json:"aggression" max:"10"`
 }
 
+// LoadStream asks endpoints for reports of their load out of band: the method
+// StreamCoreMetrics of xds.service.orca.v3.OpenRcaService, on a connection of its
+// own to each endpoint.
+type LoadStream struct {
+	// Interval is how often an endpoint is to report. It may do so less often: those
+	// of gRPC do it every 30s or less by themselves.
+	Interval Duration `yaml:"interval" json:"interval"`
+	// Silence is the longest time without a report; then the stream is opened anew.
+	Silence Duration `yaml:"silence" json:"silence"`
+}
+
 // Panic says when health is not believed.
 type Panic struct {
 	// Below: when the fit share of a priority is less than this, 0 to 1, all of its

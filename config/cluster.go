@@ -40,6 +40,9 @@ type Cluster struct {
 	// responses (ORCA: endpoint-load-metrics and endpoint-load-metrics-bin in the
 	// header, or the trailer of gRPC), times those written.
 	LoadReports bool `yaml:"load_reports" json:"load_reports,omitempty"`
+	// LoadStream, when present, asks each endpoint for a stream of such reports, for
+	// weights that do not wait for responses. For endpoints that speak gRPC.
+	LoadStream *LoadStream `yaml:"load_stream" json:"load_stream,omitempty"`
 	// Protocol is what is spoken to the endpoints: h1, h2 (under TLS), h2c
 	// (HTTP/2 in the clear), h3, or framed; auto is what the endpoint chooses by
 	// ALPN under TLS, h1 in the clear. Routes with protocol tcp or udp, and those

@@ -190,6 +190,10 @@ func (z *ZonePreference) SetDefaults() { z.MinEndpoints = 6 }
 // most caches.
 func (s *SlowStart) SetDefaults() { s.Window, s.MinShare, s.Aggression = 30*second, 0.1, 1 }
 
+// SetDefaults: gRPC's interval, and three times the longest that its servers take
+// by themselves.
+func (s *LoadStream) SetDefaults() { s.Interval, s.Silence = 10*second, 90*second }
+
 // SetDefaults: until the client is closed, and of no use to scripts or to other
 // sites.
 func (s *StickyCookie) SetDefaults() {

@@ -163,3 +163,22 @@ func TestLoadIsNeverExceeded(t *testing.T) {
 		t.Errorf("%d places lost", l.Requests())
 	}
 }
+
+func TestAuthority(t *testing.T) {
+	for _, tt := range []struct {
+		spec Spec
+		want string
+	}{
+		{Spec{Network: "tcp", Address: "10.0.0.1:8080", Host: "api.example."}, "api.example:8080"},
+		{Spec{Network: "tcp", Address: "10.0.0.1:80", Host: "api.example"}, "api.example"},
+		{Spec{Network: "tcp", Address: "[2001:db8::1]:443", Host: "2001:db8::1"}, "[2001:db8::1]"},
+		{Spec{Network: "tcp", Address: "[2001:db8::1]:81", Host: "[2001:db8::1]"}, "[2001:db8::1]:81"},
+		{Spec{Network: "tcp", Address: "10.0.0.1:81"}, "10.0.0.1:81"},
+		{Spec{Network: "unix", Address: "/run/api.sock"}, "localhost"},
+	} {
+		e := New(tt.spec, NewLoad(0, 0), time.Time{})
+		if got := e.Authority(); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.spec, got, tt.want)
+		}
+	}
+}

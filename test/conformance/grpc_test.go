@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	report "github.com/cncf/xds/go/xds/data/orca/v3"
+	reportservice "github.com/cncf/xds/go/xds/service/orca/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -32,9 +34,8 @@ type channel struct {
 // (compute_engine_creds, jwt_token_creds, oauth2_auth_token, per_rpc_creds,
 // google_default_credentials, compute_engine_channel_credentials), those about
 // compression that the suite for Go does not have (client_compressed_*,
-// server_compressed_*: the large cases run compressed instead), cacheable_unary,
-// which it does not have either, and orca_oob, whose server waits 30 seconds
-// for each report unless it is built inside gRPC.
+// server_compressed_*: the large cases run compressed instead), and
+// cacheable_unary, which it does not have either.
 var grpcCases = []struct {
 	name string
 	run  func(ctx context.Context, c channel)
@@ -69,6 +70,7 @@ var grpcCases = []struct {
 	}},
 	{"pick_first_unary", func(ctx context.Context, c channel) { interop.DoPickFirstUnary(ctx, c) }},
 	{"orca_per_rpc", func(ctx context.Context, c channel) { interop.DoORCAPerRPCTest(ctx, c) }},
+	{"orca_oob", func(ctx context.Context, c channel) { interop.DoORCAOOBTest(ctx, c) }},
 	{"rpc_soak", func(ctx context.Context, c channel) {
 		interop.DoSoakTest(ctx, soak(func() (*grpc.ClientConn, func()) { return c.ClientConn, func() {} }))
 	}},
@@ -140,13 +142,36 @@ func (f *front) dial(t *testing.T, listener string) func() *grpc.ClientConn {
 
 func grpcServer(t *testing.T) net.Addr {
 	ln := listen(t)
-	server := grpc.NewServer(orca.CallMetricsServerOption(nil))
-	testgrpc.RegisterTestServiceServer(server, named{interop.NewTestServer(
-		interop.NewTestServerOptions{MetricsRecorder: orca.NewServerMetricsRecorder()})})
+	server, recorder := grpc.NewServer(orca.CallMetricsServerOption(nil)), orca.NewServerMetricsRecorder()
+	testgrpc.RegisterTestServiceServer(server, named{interop.NewTestServer(interop.NewTestServerOptions{MetricsRecorder: recorder})})
+	reportservice.RegisterOpenRcaServiceServer(server, reporter{provider: recorder.(orca.ServerMetricsProvider)})
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(ln) })
 	t.Cleanup(func() { server.Stop(); running.Wait() })
 	return ln.Addr()
+}
+
+// reporter reports as often as it is asked to. The service of gRPC itself takes 30
+// seconds for each report unless it is built inside gRPC.
+type reporter struct {
+	reportservice.UnimplementedOpenRcaServiceServer
+	provider orca.ServerMetricsProvider
+}
+
+func (r reporter) StreamCoreMetrics(req *reportservice.OrcaLoadReportRequest, out reportservice.OpenRcaService_StreamCoreMetricsServer) error {
+	tick := time.NewTicker(req.GetReportInterval().AsDuration())
+	defer tick.Stop()
+	for {
+		m := r.provider.ServerMetrics()
+		if err := out.Send(&report.OrcaLoadReport{CpuUtilization: m.CPUUtilization, MemUtilization: m.MemUtilization, Utilization: m.Utilization}); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-out.Context().Done():
+			return out.Context().Err()
+		}
+	}
 }
 
 // named is a server that says who it is, which pick_first_unary wants.

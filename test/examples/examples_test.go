@@ -40,6 +40,7 @@ func table() map[string]example {
 		"health-redis.yaml":     redisHealth(),
 		"outliers.yaml":         outliers(),
 		"balancing.yaml":        balancing(),
+		"load-reports.yaml":     {setup: setupLoadReports, prove: proveLoadReports},
 		"sticky.yaml":           stickySessions(),
 		"headers.yaml":          {setup: oneUpstream, prove: proveHeaders},
 		"rewrite-redirect.yaml": {setup: oneUpstream, prove: proveRewriteRedirect},

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/requestkey"
@@ -24,9 +25,32 @@ func checkBalancing(spec *config.Cluster, r *config.Report) {
 	if spec.Sticky != nil {
 		checkSticky(spec.Sticky, r.Below("sticky"))
 	}
-	if spec.LoadReports && (slices.Contains(byKey, spec.Balance) || spec.Balance == "first") {
-		r.Errorf("load_reports", "write balance: round_robin, random, least_request or peak_ewma, or remove it",
-			"load_reports changes weights, which do not change with balance %s: every change would move keys, or nothing", spec.Balance)
+	checkLoad(spec, r)
+}
+
+// checkLoad: weights from endpoints go with balancers that can follow them.
+func checkLoad(spec *config.Cluster, r *config.Report) {
+	fixed := slices.Contains(byKey, spec.Balance) || spec.Balance == "first"
+	for _, setting := range []struct {
+		name string
+		is   bool
+	}{{"load_reports", spec.LoadReports}, {"load_stream", spec.LoadStream != nil}} {
+		if setting.is && fixed {
+			r.Errorf(setting.name, "write balance: round_robin, random, least_request or peak_ewma, or remove it",
+				"%s changes weights, which do not change with balance %s: every change would move keys, or nothing", setting.name, spec.Balance)
+		}
+	}
+	s := spec.LoadStream
+	if s == nil {
+		return
+	}
+	if spec.Protocol == "h3" || !mayMultiplex(spec) {
+		r.Errorf("load_stream", "write protocol: h2c (with tls: h2), or load_reports: true for reports beside responses",
+			"load_stream needs HTTP/2, and cluster %q speaks %s", spec.Name, spokenBy(spec))
+	}
+	atLeast(r, "load_stream.interval", s.Interval, config.Duration(100*time.Millisecond))
+	if s.Silence <= s.Interval {
+		r.Errorf("load_stream.silence", "make it some times longer than interval", "silence (%s) is not longer than interval (%s): every stream would be given up", s.Silence, s.Interval)
 	}
 }
 

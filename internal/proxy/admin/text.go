@@ -113,12 +113,16 @@ func printEndpoints(out *strings.Builder, endpoints []Endpoint) {
 		if e.Horizon > 0 {
 			horizon = e.Horizon.String()
 		}
+		reason := e.Reason
+		if e.LoadStream != "" && e.LoadStream != "open" {
+			reason = strings.TrimPrefix(reason+"; load_stream: "+e.LoadStream, "; ")
+		}
 		if e.Latency > 0 {
 			latency = time.Duration(e.Latency).Round(100 * time.Microsecond).String()
 		}
 		rows = append(rows, []string{
 			"  " + e.Address, e.Host, e.place(), e.weight(), health, fmt.Sprint(e.InFlight), fmt.Sprint(e.Requests),
-			fmt.Sprint(e.Failures), fmt.Sprint(e.Consecutive), fmt.Sprint(e.Ejections), fmt.Sprint(e.Open), fmt.Sprint(e.Idle), horizon, latency, e.Reason,
+			fmt.Sprint(e.Failures), fmt.Sprint(e.Consecutive), fmt.Sprint(e.Ejections), fmt.Sprint(e.Open), fmt.Sprint(e.Idle), horizon, latency, reason,
 		})
 	}
 	table(out, rows)

@@ -96,10 +96,11 @@ type Endpoint struct {
 	Priority    int       `json:"priority,omitempty"`
 	Zone        string    `json:"zone,omitempty"`
 	Labels      Labels    `json:"labels,omitempty"`
-	Latency     Duration  `json:"latency,omitempty"`  // moving average that peak_ewma goes by
-	Rising      float64   `json:"rising,omitempty"`   // the part of its share that it has in its slow start
-	Reported    float64   `json:"reported,omitempty"` // the factor by load reports
-	Health      string    `json:"health"`             // fit, ejected, unfit or probation
+	Latency     Duration  `json:"latency,omitempty"`     // moving average that peak_ewma goes by
+	Rising      float64   `json:"rising,omitempty"`      // the part of its share that it has in its slow start
+	Reported    float64   `json:"reported,omitempty"`    // the factor by load reports
+	LoadStream  string    `json:"load_stream,omitempty"` // open, or why it is not
+	Health      string    `json:"health"`                // fit, ejected, unfit or probation
 	Reason      string    `json:"reason,omitempty"`
 	Since       time.Time `json:"since"`             // of the health
 	Until       time.Time `json:"until,omitzero"`    // end of the ejection

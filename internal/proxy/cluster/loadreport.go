@@ -35,7 +35,7 @@ func (b *reportingBody) Read(p []byte) (int, error) {
 	n, err := b.Body.Read(p)
 	if err == io.EOF && !b.taken {
 		b.taken = true
-		if trailer := b.Body.Trailer(); trailer != nil {
+		if trailer := b.Trailer(); trailer != nil {
 			b.cluster.takeFields(b.endpoint, trailer)
 		}
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -51,7 +50,7 @@ func (u *upstream) assembleBalancing() error {
 	if s := spec.SlowStart; s != nil {
 		layout.SlowStart = endpoint.SlowStart{Window: time.Duration(s.Window), Least: s.MinShare, Aggression: s.Aggression}
 	}
-	layout.Reports = spec.LoadReports
+	layout.Reports = u.weighsLoad()
 	u.set = layout.NewSet(nil)
 	return nil
 }
@@ -111,36 +110,13 @@ func (u *upstream) placed(ep *endpoint.Endpoint, now time.Time, row admin.Endpoi
 	if share := u.cluster.Endpoints().Rises(ep, now); share < 1 {
 		row.Rising = share
 	}
-	if u.spec.Spec.LoadReports {
+	if u.weighsLoad() {
 		row.Reported = ep.Factor()
 	}
+	if u.loads != nil {
+		row.LoadStream = cmp.Or(u.loads.State(ep), "open")
+	}
 	return row
-}
-
-// weighEvery is how often reported load becomes weights (gRFC A58).
-const weighEvery = time.Second
-
-// weigh takes over what endpoints report, once in a while.
-func (u *upstream) weigh(ctx context.Context) {
-	tick := time.NewTicker(weighEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			u.reweigh(now)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (u *upstream) reweigh(now time.Time) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if next := u.set.Weigh(now); next != u.set {
-		u.set = next
-		u.cluster.SetEndpoints(next)
-	}
 }
 
 // levelSamples show how the traffic of a cluster is shared, where that is not

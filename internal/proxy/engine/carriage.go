@@ -22,6 +22,7 @@ import (
 type codecs struct {
 	http1  http1.ClientConfig
 	http2  http2.ClientConfig
+	loads  http2.ClientConfig // of streams of load reports
 	framed framed.ClientConfig
 	http3  *http3.Dialer // nil: not spoken
 	udp    udp.ClientStats
@@ -39,11 +40,15 @@ func (u *upstream) assembleCodecs() {
 		scheme = "https"
 	}
 	h := &spec.HTTP2
-	c := &u.codecs.http2
-	c.Limits = http2.Limits{MaxHeaderCount: count, MaxHeaderBytes: size}
-	c.MaxStreams, c.StreamWindow, c.ConnectionWindow = h.MaxStreams, int64(h.StreamWindow), int64(h.ConnectionWindow)
-	c.PingInterval, c.PingTimeout, c.Scheme = time.Duration(h.PingInterval), time.Duration(h.PingTimeout), scheme
-	c.Dog, c.Phases, c.Go, c.Log = &e.dog, phases, e.spawn, e.log.With("cluster", spec.Name)
+	for _, c := range []*http2.ClientConfig{&u.codecs.http2, &u.codecs.loads} {
+		c.Limits = http2.Limits{MaxHeaderCount: count, MaxHeaderBytes: size}
+		c.MaxStreams, c.StreamWindow, c.ConnectionWindow = h.MaxStreams, int64(h.StreamWindow), int64(h.ConnectionWindow)
+		c.PingInterval, c.PingTimeout, c.Scheme = time.Duration(h.PingInterval), time.Duration(h.PingTimeout), scheme
+		c.Dog, c.Phases, c.Go, c.Log = &e.dog, phases, e.spawn, e.log.With("cluster", spec.Name)
+	}
+	if s := spec.LoadStream; s != nil {
+		u.codecs.loads.Phases[stream.PhaseUpstreamBody] = stream.PhaseLimit{Idle: 2 * time.Duration(s.Silence)} // the reader is stricter
+	}
 	if spec.Framing != nil {
 		u.codecs.framed = framed.ClientConfig{Framing: *spec.Framing, Dog: &e.dog, Phases: phases}
 	}
@@ -164,22 +169,30 @@ func (u *upstream) newHTTP1(nc net.Conn, release func(reusable bool)) *http1.Cli
 
 func (u *upstream) dialHTTP2(ep *endpoint.Endpoint) pool.DialShared {
 	return func(ctx context.Context, deadline time.Time, ended func()) (pool.Shared, error) {
-		limit := u.connectBy(deadline)
-		nc, agreed, err := u.connect(ctx, ep, limit, nil, protoHTTP2)
-		if err != nil {
-			return nil, err
-		}
-		if u.tls != nil && agreed != protoHTTP2 {
-			_ = nc.Close()
-			return nil, stream.Faultf(stream.TLSFailed, stream.RetryUnsent,
-				"the endpoint did not agree to HTTP/2 by ALPN; write protocol: auto for the cluster if it speaks HTTP/1.1")
-		}
-		return u.newHTTP2(ctx, limit, nc, ended)
+		return asShared(u.connectHTTP2(ctx, ep, u.connectBy(deadline), &u.codecs.http2, ended))
 	}
 }
 
+// connectHTTP2 opens a connection that speaks HTTP/2.
+func (u *upstream) connectHTTP2(ctx context.Context, ep *endpoint.Endpoint, limit time.Time, cfg *http2.ClientConfig, ended func()) (*http2.Client, error) {
+	nc, agreed, err := u.connect(ctx, ep, limit, nil, protoHTTP2)
+	if err != nil {
+		return nil, err
+	}
+	if u.tls != nil && agreed != protoHTTP2 {
+		_ = nc.Close()
+		return nil, stream.Faultf(stream.TLSFailed, stream.RetryUnsent,
+			"the endpoint did not agree to HTTP/2 by ALPN; write protocol: auto for the cluster if it speaks HTTP/1.1")
+	}
+	return beginHTTP2(ctx, limit, nc, cfg, ended)
+}
+
 func (u *upstream) newHTTP2(ctx context.Context, deadline time.Time, nc net.Conn, ended func()) (*http2.Client, error) {
-	client := http2.NewClient(nc, &u.codecs.http2, ended)
+	return beginHTTP2(ctx, deadline, nc, &u.codecs.http2, ended)
+}
+
+func beginHTTP2(ctx context.Context, deadline time.Time, nc net.Conn, cfg *http2.ClientConfig, ended func()) (*http2.Client, error) {
+	client := http2.NewClient(nc, cfg, ended)
 	if err := client.Ready(ctx, deadline); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ var (
 	gateTenants   = gauge("weir_cluster_tenants", "Tenants with a request that is under way or waits.")
 	checks        = counter("weir_health_checks_total", "Active health checks, by result.")
 	checkChanges  = counter("weir_health_changes_total", "Changes of the verdict of active health checks.")
+	loadStreams   = gauge("weir_cluster_load_streams", "Endpoints that report their load by a stream now; for clusters with load_stream.")
+	loadEvents    = counter("weir_cluster_load_stream_events_total", "What happened on streams of load reports: opened, reports taken, what is none or too much, streams that ended or could not be opened.")
 	dnsQuestions  = counter("weir_dns_questions_total", "Questions sent to name servers.")
 	dnsFailed     = counter("weir_dns_failures_total", "Names that could not be resolved, by reason; the last good answer stays.")
 	dnsChanges    = counter("weir_dns_changes_total", "Changes of the addresses of a name.")
@@ -102,6 +104,7 @@ func (u *upstream) stageSamples(emit func(record.Sample), name string) {
 	s, b := &u.cluster.Stats, &u.balancing.stats
 	u.levelSamples(emit, name)
 	u.healthSamples(emit, name)
+	u.loadSamples(emit, name)
 	clusterEvents.each(emit, []counted{
 		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"hedged", &s.Hedges}, {"hedge_won", &s.HedgeWon}, {"ejection_capped", &s.EjectionCapped},
 		{"spilled", &b.Spilled}, {"failover", &b.Failover}, {"off_zone", &b.OffZone}, {"panic", &b.Panicked}, {"session_lost", &s.SessionsLost}, {"bad_load_report", &s.ReportsBad},

@@ -11,6 +11,7 @@ import (
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/proxy/cluster"
 	"github.com/weirproxy/weir/internal/proxy/health"
+	"github.com/weirproxy/weir/internal/proxy/loadstream"
 	"github.com/weirproxy/weir/internal/proxy/pool"
 	"github.com/weirproxy/weir/internal/proxy/tlsedge"
 	"github.com/weirproxy/weir/internal/snapshot"
@@ -35,7 +36,8 @@ type upstream struct {
 	workers sync.WaitGroup
 
 	discovery discovery
-	checker   *health.Checker // nil: no active checks
+	checker   *health.Checker     // nil: no active checks
+	loads     *loadstream.Watcher // nil: no streams of load reports
 	journal   *endpoint.Journal
 
 	balancing balancing
@@ -72,14 +74,13 @@ func (e *Engine) shareUpstream(c *snapshot.Cluster, running *upstream) (*upstrea
 		return nil, fmt.Errorf("cluster %s: %w", c.Spec.Name, err)
 	}
 	u.ctx, u.cancel = context.WithCancel(e.ctx)
+	u.askLoad()
 	if err := errors.Join(u.checkHealth(), u.discover(running)); err != nil {
 		u.retire()
 		return nil, err
 	}
 	u.compareEndpoints()
-	if c.Spec.LoadReports {
-		u.background(u.weigh)
-	}
+	u.watchLoad()
 	return u, nil
 }
 
@@ -139,6 +140,9 @@ func (u *upstream) setEndpoints(specs []endpoint.Spec, before *upstream) {
 	u.cluster.SetEndpoints(next)
 	if u.checker != nil {
 		u.checker.Update(next)
+	}
+	if u.loads != nil {
+		u.loads.Update(next)
 	}
 	for _, ep := range gone {
 		ep.Transport.Drain()

@@ -82,7 +82,7 @@ func bindDeadline(ctx context.Context, nc net.Conn) (release func() bool) {
 func (c *Checker) ask(nc net.Conn, e *endpoint.Endpoint) error {
 	host := c.spec.Host
 	if host == "" {
-		host = hostOf(e)
+		host = e.Authority()
 	}
 	request := "GET " + c.spec.Path + " HTTP/1.1\r\nHost: " + host +
 		"\r\nUser-Agent: weir-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
@@ -134,34 +134,13 @@ func (c *Checker) request(ctx context.Context, e *endpoint.Endpoint) *stream.Req
 	}
 	host := c.spec.Host
 	if host == "" {
-		host = hostOf(e)
+		host = e.Authority()
 	}
 	var err error
 	if req.Target.Host, req.Target.Port, err = stream.ParseAuthority(host); err != nil {
 		req.Target.Host, req.Target.Port = "localhost", ""
 	}
 	return req
-}
-
-// hostOf is the Host header for an endpoint, without the usual ports.
-func hostOf(e *endpoint.Endpoint) string {
-	if e.Network != "tcp" {
-		return "localhost"
-	}
-	host, port, err := net.SplitHostPort(e.Address)
-	if err != nil {
-		return e.Address
-	}
-	if e.Host != "" {
-		host = strings.TrimSuffix(strings.Trim(e.Host, "[]"), ".")
-	}
-	if port == "80" || port == "443" {
-		if strings.Contains(host, ":") {
-			return "[" + host + "]"
-		}
-		return host
-	}
-	return net.JoinHostPort(host, port)
 }
 
 // maxHead bounds what is read of an answer: interim responses and the status

@@ -359,25 +359,6 @@ func TestTCP(t *testing.T) {
 	})
 }
 
-func TestHostOf(t *testing.T) {
-	for _, tt := range []struct {
-		spec endpoint.Spec
-		want string
-	}{
-		{endpoint.Spec{Network: "tcp", Address: "10.0.0.1:8080", Host: "api.example."}, "api.example:8080"},
-		{endpoint.Spec{Network: "tcp", Address: "10.0.0.1:80", Host: "api.example"}, "api.example"},
-		{endpoint.Spec{Network: "tcp", Address: "[2001:db8::1]:443", Host: "2001:db8::1"}, "[2001:db8::1]"},
-		{endpoint.Spec{Network: "tcp", Address: "[2001:db8::1]:81", Host: "[2001:db8::1]"}, "[2001:db8::1]:81"},
-		{endpoint.Spec{Network: "tcp", Address: "10.0.0.1:81"}, "10.0.0.1:81"},
-		{endpoint.Spec{Network: "unix", Address: "/run/api.sock"}, "localhost"},
-	} {
-		e := endpoint.New(tt.spec, endpoint.NewLoad(0, 0), time.Time{})
-		if got := hostOf(e); got != tt.want {
-			t.Errorf("%+v: %q, want %q", tt.spec, got, tt.want)
-		}
-	}
-}
-
 func TestBadConfigIsRefused(t *testing.T) {
 	for _, tt := range []struct {
 		change func(*config.HealthCheck)
