@@ -18,7 +18,7 @@ type Cluster struct {
 	// hash_key at the same endpoint: hash, maglev or rendezvous.
 	Balance string `yaml:"balance" json:"balance" enum:"round_robin,random,least_request,peak_ewma,first,hash,maglev,rendezvous"`
 	// HashKey is what balance hash, maglev and rendezvous go by: client,
-	// header:NAME, cookie:NAME or query:NAME.
+	// header:NAME, cookie:NAME, query:NAME or claim:NAME.
 	HashKey string `yaml:"hash_key" json:"hash_key"`
 	// HashBound bounds what popular keys load on one endpoint: it may have this
 	// many times its part of all requests under way, the others go on to the next
@@ -236,8 +236,8 @@ type Queue struct {
 // Fair shares the places of a cluster out among tenants, those of max_requests
 // or adaptive: who has less than its share is not behind who has more.
 type Fair struct {
-	// Key says whose a request is: client, header:NAME, cookie:NAME or
-	// query:NAME. Requests without it are one tenant.
+	// Key says whose a request is: client, header:NAME, cookie:NAME,
+	// query:NAME or claim:NAME. Requests without it are one tenant.
 	Key string `yaml:"key" json:"key" required:"true"`
 	// Headroom is the share of the places that nobody above its share gets, so
 	// that one that comes finds a place.

@@ -141,7 +141,7 @@ type PathMatch struct {
 // it holds when the name is present. For repeated headers the values are
 // joined with ", " first.
 type ValueMatch struct {
-	// Name of the header, parameter or cookie.
+	// Name of the header, parameter, cookie or claim.
 	Name string `yaml:"name" json:"name" required:"true"`
 	// Exact is the whole value.
 	Exact *string `yaml:"exact" json:"exact,omitempty"`
@@ -179,6 +179,9 @@ type SideMatch struct {
 	Cookies []ValueMatch `yaml:"cookies" json:"cookies"`
 	// Clients are address ranges (CIDR) of the client.
 	Clients []string `yaml:"clients" json:"clients"`
+	// Claims are conditions on what the verified token of the request says; of a
+	// list, on any of its elements. They need a filter jwt.
+	Claims []ValueMatch `yaml:"claims" json:"claims"`
 }
 
 // Side is what people call it: the cluster, with the labels if there are any.
@@ -195,7 +198,7 @@ func (t *Target) Side() string {
 
 // Split keeps a client on its side of a weighted split.
 type Split struct {
-	// Key is header:NAME, cookie:NAME, query:NAME or client; requests with the
+	// Key is header:NAME, cookie:NAME, query:NAME, claim:NAME or client; requests with the
 	// same value take the same side, and a change of weights moves only those
 	// at the boundary. Empty, or the value absent: random.
 	Key string `yaml:"key" json:"key"`

@@ -16,6 +16,21 @@ type Reference struct {
 	Secure  bool // only a cluster with TLS that verifies its endpoints will do
 }
 
+// Key is a value of requests that settings name.
+type Key struct {
+	At   string // where in the settings: "limits[0].key"
+	Text string // in the words of internal/requestkey
+}
+
+// Keys are several at one place.
+func Keys(at string, texts ...string) []Key {
+	list := make([]Key, len(texts))
+	for i, text := range texts {
+		list[i] = Key{at, text}
+	}
+	return list
+}
+
 // Env is what a filter may use of the house. It is good for one route of one
 // generation; filtertest.Env makes one for tests.
 type Env struct {

@@ -61,6 +61,11 @@ type Spec[C any] struct {
 	// that is not there, or not as a Reference demands, is refused, and Env.Cluster
 	// has them all.
 	Clusters func(settings *C) []Reference
+	// Keys, which may be nil, are the values of requests that settings name: one
+	// that nobody has found out by then is refused.
+	Keys func(settings *C) []Key
+	// Claims: requests behind this filter may have a Caller with claims.
+	Claims bool
 	// Build makes the filter around next. It runs once per route and
 	// generation; settings have passed Check.
 	Build func(settings C, env Env, next stream.Service) (stream.Service, error)
@@ -85,6 +90,11 @@ type Definition struct {
 	// Clusters are the clusters that settings, which Decode returned, refer to;
 	// nil: none ever.
 	Clusters func(settings any) []Reference
+	// Keys are the values of requests that settings, which Decode returned, name;
+	// nil: none ever.
+	Keys func(settings any) []Key
+	// Claims: requests behind the filter may have claims.
+	Claims bool
 	// Build makes the filter of settings that Decode returned.
 	Build func(settings any, env Env, next stream.Service) (stream.Service, error)
 }
@@ -94,7 +104,7 @@ func Define[C any](s Spec[C]) Definition {
 	defaults := s.Default()
 	return Definition{
 		Name: s.Name, Stage: s.Stage, Status: s.Status, Trust: s.Trust, Readme: s.Readme,
-		Settings: &defaults,
+		Settings: &defaults, Claims: s.Claims,
 		Decode: func(node config.Node, read Reader, report *config.Report) any {
 			settings := s.Default()
 			if !node.Decode(&settings, report) {
@@ -115,6 +125,13 @@ func Define[C any](s Spec[C]) Definition {
 				return nil
 			}
 			return s.Clusters(&own)
+		},
+		Keys: func(settings any) []Key {
+			own, ok := settings.(C)
+			if !ok || s.Keys == nil {
+				return nil
+			}
+			return s.Keys(&own)
 		},
 		Build: func(settings any, env Env, next stream.Service) (stream.Service, error) {
 			own, ok := settings.(C)

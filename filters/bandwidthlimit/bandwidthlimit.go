@@ -26,6 +26,7 @@ func Definition() filter.Definition {
 		Readme:  readme,
 		Default: func() Settings { return Settings{Mode: "enforce", Keys: 65536} },
 		Check:   check,
+		Keys:    func(s *Settings) []filter.Key { return filter.Keys("key", s.Key...) },
 		Build:   build,
 	})
 }

@@ -19,7 +19,7 @@ type Settings struct {
 	// Burst is how many bytes of a key may come at once; 0: those of a second.
 	Burst config.Size `yaml:"burst" json:"burst"`
 	// Key is what shares the bandwidth: client, client/BITS, header:NAME,
-	// cookie:NAME, query:NAME, or several of them together; none: all requests of
+	// cookie:NAME, query:NAME, claim:NAME, or several of them together; none: all requests of
 	// the route do.
 	Key config.Texts `yaml:"key" json:"key"`
 	// Mode says what becomes of bytes that come too fast: enforce lets them wait,

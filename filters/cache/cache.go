@@ -25,6 +25,7 @@ func Definition() filter.Definition {
 		Default: defaults,
 		Check:   check,
 		Load:    load,
+		Keys:    func(s *Settings) []filter.Key { return filter.Keys("key.values", s.Key.Values...) },
 		Build: func(s Settings, env filter.Env, next stream.Service) (stream.Service, error) {
 			return newService(&s, env, next)
 		},

@@ -162,6 +162,22 @@ func TestVerifiedToken(t *testing.T) {
 	}
 }
 
+// TestValues: a claim in the key gives each of its values a response of its own.
+func TestValues(t *testing.T) {
+	w := cached(t, `key: {values: ["claim:tenant"]}`, says(200, "page #", "Cache-Control: public, max-age=60"))
+	for range 2 {
+		for _, tenant := range []string{"a", "b"} {
+			req := filtertest.Request("GET", "http://h/a")
+			req.Identify(&stream.Claims{All: stream.Claim{Members: map[string]stream.Claim{"tenant": {Kind: stream.TextClaim, Text: tenant}}}})
+			w.askAs(t.Context(), req)
+		}
+		w.askAs(t.Context(), filtertest.Request("GET", "http://h/a"))
+	}
+	if w.origin.count() != 3 {
+		t.Errorf("%d fetches, want one for each tenant and one for nobody", w.origin.count())
+	}
+}
+
 func TestQuery(t *testing.T) {
 	for _, c := range []struct {
 		settings, first, second string

@@ -9,6 +9,7 @@ import (
 	"github.com/weirproxy/weir/filter"
 	"github.com/weirproxy/weir/filters/cache/rule"
 	"github.com/weirproxy/weir/internal/redis"
+	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -53,6 +54,9 @@ func checkKey(k *Key, report *config.Report) {
 	}
 	if len(k.Headers) > maxNames {
 		report.Errorf("headers", "name those that the upstream looks at", "%d headers, more than %d", len(k.Headers), maxNames)
+	}
+	if _, err := requestkey.ParseTuple(k.Values); err != nil {
+		report.Errorf("values", "name values that requests have", "%v", err)
 	}
 	for i, name := range k.Headers {
 		at := fmt.Sprintf("headers[%d]", i)

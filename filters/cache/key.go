@@ -18,6 +18,7 @@ type keys struct {
 	seed    []byte // the route, and the settings that say what a key means
 	queries queries
 	headers []string
+	values  requestkey.Tuple
 }
 
 func newKeys(route string, s *Settings) (keys, error) {
@@ -32,7 +33,11 @@ func newKeys(route string, s *Settings) (keys, error) {
 		return keys{}, fmt.Errorf("writing the settings into the keys: %w", err)
 	}
 	seed := sha256.Sum256(requestkey.Append(requestkey.Append(nil, route, true), string(text), true))
-	return keys{seed: seed[:], queries: newQueries(&s.Key.Query), headers: s.Key.Headers}, nil
+	values, err := requestkey.ParseTuple(s.Key.Values)
+	if err != nil {
+		return keys{}, err
+	}
+	return keys{seed: seed[:], queries: newQueries(&s.Key.Query), headers: s.Key.Headers, values: values}, nil
 }
 
 // keyRoom is the length of a key that is made without allocating.
@@ -56,6 +61,7 @@ func (k *keys) appendTo(dst []byte, req *stream.Request, query string) []byte {
 		value, ok := requestkey.Header(&req.Header, name)
 		dst = requestkey.Append(dst, value, ok)
 	}
+	dst = k.values.AppendParts(dst, req)
 	return appendVouched(dst, &req.Header)
 }
 

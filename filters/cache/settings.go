@@ -92,6 +92,9 @@ type Key struct {
 	// Headers are request headers whose values count, beside those that a
 	// response names in Vary.
 	Headers []string `yaml:"headers" json:"headers"`
+	// Values are other values of requests that count: claim:NAME, cookie:NAME,
+	// header:NAME, query:NAME, client/BITS.
+	Values []string `yaml:"values" json:"values"`
 }
 
 // Query says which parameters of the query count. Those that do not are not sent

@@ -23,7 +23,7 @@ type Settings struct {
 	// end of their response or tunnel.
 	Max int `yaml:"max" json:"max" required:"true" min:"1" max:"1000000000"`
 	// Key is what is limited each by itself: client, client/BITS, header:NAME,
-	// cookie:NAME, query:NAME, or several of them together; none: all requests of
+	// cookie:NAME, query:NAME, claim:NAME, or several of them together; none: all requests of
 	// the route are.
 	Key config.Texts `yaml:"key" json:"key"`
 	// Mode says what a refusal does: enforce refuses the request, shadow counts
@@ -44,6 +44,7 @@ func Definition() filter.Definition {
 				report.Errorf("key", "name a value that requests have", "%v", err)
 			}
 		},
+		Keys:  func(s *Settings) []filter.Key { return filter.Keys("key", s.Key...) },
 		Build: build,
 	})
 }

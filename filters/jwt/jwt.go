@@ -37,7 +37,8 @@ func Definition() filter.Definition {
 			}
 			return list
 		},
-		Build: build,
+		Claims: true,
+		Build:  build,
 	})
 }
 

@@ -30,6 +30,7 @@ func Definition() filter.Definition {
 		Readme:   readme,
 		Default:  defaults,
 		Check:    check,
+		Keys:     func(s *Settings) []filter.Key { return filter.Keys("key", s.Key) },
 		Clusters: func(s *Settings) []filter.Reference { return []filter.Reference{{At: "to", Cluster: s.To}} },
 		Build: func(s Settings, env filter.Env, next stream.Service) (stream.Service, error) {
 			return build(&s, env, next)

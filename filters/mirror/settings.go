@@ -13,7 +13,7 @@ type Settings struct {
 	// Share of the requests that are copied, from 0 to 1.
 	Share float64 `yaml:"share" json:"share" max:"1"`
 	// Key makes the share one of keys: a client with a value for it is always
-	// in the share or never (header:NAME, cookie:NAME, query:NAME, client).
+	// in the share or never (header:NAME, cookie:NAME, query:NAME, claim:NAME, client).
 	// Requests without the value, and all of them when this is empty, are drawn.
 	Key string `yaml:"key" json:"key"`
 	// Methods that are copied. Others than safe ones do something twice, once at

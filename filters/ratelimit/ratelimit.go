@@ -7,6 +7,7 @@ package ratelimit
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,8 +33,26 @@ func Definition() filter.Definition {
 			}
 			return []filter.Reference{{At: "service.cluster", Cluster: s.Service.Cluster}}
 		},
+		Keys:  keysOf,
 		Build: build,
 	})
+}
+
+// keysOf are the values that the limits, and what is told to a service, are made
+// of.
+func keysOf(s *Settings) []filter.Key {
+	list := filter.Keys("key", s.Key...)
+	for i := range s.Limits {
+		list = append(list, filter.Keys(fmt.Sprintf("limits[%d].key", i), s.Limits[i].Key...)...)
+	}
+	if s.Service != nil {
+		for i, entries := range s.Service.Descriptors {
+			for j, e := range entries {
+				list = append(list, filter.Keys(fmt.Sprintf("service.descriptors[%d][%d].from", i, j), e.From)...)
+			}
+		}
+	}
+	return list
 }
 
 type service struct {

@@ -333,7 +333,7 @@ func TestCheck(t *testing.T) {
 		"":                                      "there is no limit",
 		"rate: 100":                             "not a rate",
 		"{rate: 1/s, quota: {amount: 5}}":       "has both",
-		"{rate: 1/s, key: claim:sub}":           "is not known",
+		"{rate: 1/s, key: claim/sub}":           "is not known",
 		"{rate: 1/s, key: [client, client/99]}": "client/BITS",
 		"{rate: 1/s, mode: off}":                "is not known",
 		"{rate: 1/s, status: 200}":              "is not known",

@@ -39,7 +39,7 @@ type Entry struct {
 	// Value that is fixed.
 	Value string `yaml:"value" json:"value,omitempty"`
 	// From names a value of the request: client, client/BITS, header:NAME,
-	// cookie:NAME or query:NAME. A descriptor whose value a request does not have
+	// cookie:NAME, query:NAME or claim:NAME. A descriptor whose value a request does not have
 	// is left out, unless there is a default.
 	From string `yaml:"from" json:"from,omitempty"`
 	// Default is the value of requests that have none.

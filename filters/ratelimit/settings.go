@@ -18,7 +18,7 @@ type Settings struct {
 	// Quota is an amount per day or month of the calendar, in the place of rate.
 	Quota *Quota `yaml:"quota" json:"quota,omitempty"`
 	// Key is what is limited each by itself: client, client/BITS, header:NAME,
-	// cookie:NAME, query:NAME, or several of them together; none: all requests of
+	// cookie:NAME, query:NAME, claim:NAME, or several of them together; none: all requests of
 	// the route are.
 	Key config.Texts `yaml:"key" json:"key"`
 	// Limits are several limits, all of which must allow a request.
@@ -54,7 +54,7 @@ type Limit struct {
 	// Quota is an amount per day or month of the calendar, in the place of rate.
 	Quota *Quota `yaml:"quota" json:"quota,omitempty"`
 	// Key is what is limited each by itself: client, client/BITS, header:NAME,
-	// cookie:NAME, query:NAME, or several of them together; none: all requests of
+	// cookie:NAME, query:NAME, claim:NAME, or several of them together; none: all requests of
 	// the route are.
 	Key config.Texts `yaml:"key" json:"key"`
 	// Mode says what a refusal does, if not what the filter says: enforce refuses

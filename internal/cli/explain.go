@@ -19,11 +19,12 @@ import (
 	"github.com/weirproxy/weir/internal/control/explain"
 	"github.com/weirproxy/weir/internal/control/plane"
 	"github.com/weirproxy/weir/internal/proxy/engine"
+	"github.com/weirproxy/weir/stream"
 )
 
 // explainFlags are the question of weir explain.
 type explainFlags struct {
-	headers                         []string
+	headers, claims                 []string
 	client, listener, admin, format string
 }
 
@@ -48,6 +49,7 @@ Exit code 1 when the request would be refused or no route takes it.`,
   weir explain base.yaml team-a.yaml GET https://api.example.com/
   weir explain weir.yaml POST /v1/items -H 'Host: api.example.com' -H 'X-Tenant: a'
   weir explain weir.yaml GET http://intern.example.com/ --client 10.1.2.3
+  weir explain weir.yaml GET http://intern.example.com/ --claim sub=anna --claim roles=beta
   weir explain weir.yaml GRPC https://api.example.com/shop.v1.Orders/Place
   weir explain weir.yaml CONNECT db.example.com:5432
   weir explain weir.yaml TCP 'tls://db.example.com:5432?alpn=postgresql'
@@ -71,6 +73,7 @@ Exit code 1 when the request would be refused or no route takes it.`,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "a request header, 'name: value'; repeat it")
+	flags.StringArrayVar(&f.claims, "claim", nil, "a claim of a verified token, name=value; repeat it, for a list with the same name")
 	flags.StringVar(&f.client, "client", "", "address of the client")
 	flags.StringVar(&f.listener, "listener", "", "name of the listener; by default the one that fits the URL")
 	flags.StringVar(&f.admin, "admin", "", "ask the running proxy at this admin address (host:port or unix:/path)")
@@ -86,6 +89,13 @@ func (f *explainFlags) query(method, target string) (explain.Query, error) {
 			return q, usagef("explain: -H %q is not 'name: value'", h)
 		}
 		q.Header = append(q.Header, [2]string{strings.TrimSpace(name), strings.TrimSpace(value)})
+	}
+	for _, c := range f.claims {
+		name, value, ok := strings.Cut(c, "=")
+		if _, err := stream.ParseClaimName(name); err != nil || !ok {
+			return q, usagef("explain: --claim %q is not name=value", c)
+		}
+		q.Claims = append(q.Claims, [2]string{name, value})
 	}
 	if f.client != "" {
 		client, err := netip.ParseAddr(f.client)
@@ -126,6 +136,9 @@ func (app App) explainRunning(f explainFlags, method, target string) error {
 	values := url.Values{"method": {method}, "url": {target}, "format": {"json"}}
 	for _, h := range f.headers {
 		values.Add("header", h)
+	}
+	for _, c := range f.claims {
+		values.Add("claim", c)
 	}
 	if f.client != "" {
 		values.Set("client", f.client)

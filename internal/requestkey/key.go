@@ -3,6 +3,8 @@
 //	header:NAME   the header field; several fields of the name are joined with ", "
 //	cookie:NAME   the first cookie of the name
 //	query:NAME    the first query parameter of the name, decoded
+//	claim:NAME    what the verified token of the request says: a string, a number
+//	              or a boolean; /a/b leads into objects (stream.ParseClaimName)
 //	client        the address of the client
 //	client/24     its IPv4 network of that length; of an IPv6 address the /64
 //	client/24/56  the same, with the length for IPv6
@@ -27,6 +29,7 @@ const (
 	header
 	cookie
 	query
+	claim
 	client
 )
 
@@ -37,12 +40,14 @@ var prefixes = [...]struct {
 	{"header:", header},
 	{"cookie:", cookie},
 	{"query:", query},
+	{"claim:", claim},
 }
 
 // Key names one value of a request. The zero Key names none.
 type Key struct {
 	source source
 	name   string
+	claim  stream.ClaimName
 	bits   [2]uint8 // of client: the lengths of the networks of IPv4 and IPv6
 }
 
@@ -62,16 +67,31 @@ func Parse(text string) (Key, error) {
 		if name == "" {
 			return Key{}, fmt.Errorf("key %q has no name; write %sNAME", text, p.text)
 		}
+		if p.source == claim {
+			return parseClaim(text, name)
+		}
 		if p.source != query && !stream.IsToken(name) {
 			return Key{}, fmt.Errorf("key %q: %q is not a name that a %s can have", text, name, strings.TrimSuffix(p.text, ":"))
 		}
 		return Key{source: p.source, name: name}, nil
 	}
-	return Key{}, fmt.Errorf("key %q is not known; use header:NAME, cookie:NAME, query:NAME, client or client/BITS", text)
+	return Key{}, fmt.Errorf("key %q is not known; use header:NAME, cookie:NAME, query:NAME, claim:NAME, client or client/BITS", text)
+}
+
+func parseClaim(text, name string) (Key, error) {
+	steps, err := stream.ParseClaimName(name)
+	if err != nil {
+		return Key{}, fmt.Errorf("key %q: %w", text, err)
+	}
+	return Key{source: claim, name: name, claim: steps}, nil
 }
 
 // IsZero tells whether the key names nothing.
 func (k Key) IsZero() bool { return k.source == none }
+
+// OfClaim tells whether the value is known only of a request whose token was
+// verified.
+func (k Key) OfClaim() bool { return k.source == claim }
 
 // String is the key as the document writes it.
 func (k Key) String() string {
@@ -97,6 +117,8 @@ func (k Key) Of(req *stream.Request) (value string, ok bool) {
 		return Cookie(&req.Header, k.name)
 	case query:
 		return req.Target.QueryGet(k.name)
+	case claim:
+		return claimOf(req, k.claim)
 	case client:
 		if !req.Client.IsValid() {
 			return "", false
@@ -104,6 +126,16 @@ func (k Key) Of(req *stream.Request) (value string, ok bool) {
 		return k.address(req).String(), true
 	}
 	return "", false
+}
+
+// claimOf is the text of a claim. A list or an object is no value: its elements
+// would run together.
+func claimOf(req *stream.Request, name stream.ClaimName) (value string, ok bool) {
+	if req.Caller == nil || req.Caller.Claims == nil {
+		return "", false
+	}
+	found, ok := req.Caller.Claims.At(name)
+	return found.Text, ok && found.Kind == stream.TextClaim
 }
 
 // AppendTo appends the value in req to dst as it is, without its length.

@@ -11,18 +11,20 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	for _, text := range []string{"client", "header:X-User", "cookie:sid", "query:a b"} {
+	for _, text := range []string{"client", "header:X-User", "cookie:sid", "query:a b", "claim:https://example.com/tenant", "claim:/a/b~1c"} {
 		k, err := Parse(text)
 		if err != nil || k.String() != text || k.IsZero() {
 			t.Errorf("%q: %q, %v", text, k, err)
 		}
 	}
 	for text, want := range map[string]string{
-		"":            "use header:NAME, cookie:NAME, query:NAME, client or client/BITS",
+		"":            "use header:NAME, cookie:NAME, query:NAME, claim:NAME, client or client/BITS",
 		"Client":      "is not known",
 		"header":      "is not known",
 		"header:":     "has no name; write header:NAME",
 		"query:":      "has no name",
+		"claim:":      "has no name",
+		"claim:/a//b": "empty step",
 		"header:a b":  `"a b" is not a name that a header can have`,
 		"cookie:a=b":  `"a=b" is not a name that a cookie can have`,
 		"header:x\ny": "is not a name",
@@ -60,7 +62,19 @@ func TestOf(t *testing.T) {
 		{"query:k", "v", true},
 		{"query:e", "", true},
 		{"query:none", "", false},
+		{"claim:sub", "anna", true},
+		{"claim:age", "42", true},
+		{"claim:/org/id", "7", true},
+		{"claim:roles", "", false},
+		{"claim:org", "", false},
+		{"claim:null", "", false},
+		{"claim:none", "", false},
 	}
+	text := func(s string) stream.Claim { return stream.Claim{Kind: stream.TextClaim, Text: s} }
+	req.Identify(&stream.Claims{All: stream.Claim{Kind: stream.ObjectClaim, Members: map[string]stream.Claim{
+		"sub": text("anna"), "age": text("42"), "roles": {Kind: stream.ListClaim, Items: []stream.Claim{text("a")}}, "null": {},
+		"org": {Kind: stream.ObjectClaim, Members: map[string]stream.Claim{"id": text("7")}},
+	}}})
 	for _, c := range cases {
 		k, err := Parse(c.key)
 		if err != nil {
@@ -75,6 +89,12 @@ func TestOf(t *testing.T) {
 	}
 	if _, ok := (Key{}).Of(req); ok {
 		t.Error("the zero key has a value")
+	}
+	req.Caller = nil
+	if k, _ := Parse("claim:sub"); !k.OfClaim() {
+		t.Error("a claim is none")
+	} else if _, ok := k.Of(req); ok {
+		t.Error("there is a claim without a token")
 	}
 	req.Client = netip.Addr{} // a Unix socket
 	client, _ := Parse("client")
@@ -205,8 +225,9 @@ func TestAllocs(t *testing.T) {
 	req.Target.Query = "a=1&q=2"
 	req.Header.Add("Cookie", `a=b; c=d; k="v"`)
 	req.Header.Add("X-User", "u")
+	req.Identify(&stream.Claims{All: stream.Claim{Members: map[string]stream.Claim{"sub": {Kind: stream.TextClaim, Text: "anna"}}}})
 	buffer := make([]byte, 0, 64)
-	for _, text := range []string{"client", "header:x-user", "cookie:k", "query:q"} {
+	for _, text := range []string{"client", "header:x-user", "cookie:k", "query:q", "claim:sub"} {
 		k, err := Parse(text)
 		if err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package requestkey
 
 import (
 	"net/netip"
+	"reflect"
 	"testing"
 
 	"github.com/weirproxy/weir/stream"
@@ -50,7 +51,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := Parse(k.String()); err != nil || again != k {
+		if again, err := Parse(k.String()); err != nil || !reflect.DeepEqual(again, k) {
 			t.Fatalf("%q is written as %q, which is read as %v, %v", text, k, again, err)
 		}
 	})

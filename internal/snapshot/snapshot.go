@@ -94,6 +94,7 @@ type Match struct {
 	Headers []Value
 	Query   []Value
 	Cookies []Value
+	Claims  []Value // of a side only
 	Clients []netip.Prefix
 	GRPC    bool // only gRPC calls
 	ALPN    []string

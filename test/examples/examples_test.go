@@ -70,7 +70,7 @@ func table() map[string]example {
 		"fault.yaml":            {setup: oneUpstream, prove: proveFault},
 		"cache.yaml":            cache(),
 		"compression.yaml":      {setup: setupCompression, prove: proveCompression},
-		"jwt.yaml":              {setup: oneUpstream, prove: proveJWT},
+		"jwt.yaml":              {setup: setupJWT, prove: proveJWT},
 		"limits.yaml":           {setup: setupLimits, prove: proveLimits},
 		"rate-limit-grpc.yaml":  {setup: setupRateLimitService, prove: proveRateLimitService},
 		"rate-limit-redis.yaml": {setup: setupRateLimitShared, prove: proveRateLimitShared},

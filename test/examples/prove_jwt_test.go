@@ -22,6 +22,10 @@ func demoTokens(t *testing.T, file string) map[string]string {
 	return tokens
 }
 
+func setupJWT(t *testing.T) map[string]string {
+	return map[string]string{public: anywhere, "127.0.0.1:9001": serve(t, echo("9001")), "127.0.0.1:9002": serve(t, echo("9002"))}
+}
+
 func proveJWT(t *testing.T, x *running) {
 	tokens := demoTokens(t, "jwt.yaml")
 	a := x.get("/")
@@ -37,5 +41,13 @@ func proveJWT(t *testing.T, x *running) {
 	if !strings.Contains(a.header.Get("WWW-Authenticate"), "invalid_token") {
 		t.Errorf("the challenge is %s", a.header.Get("WWW-Authenticate"))
 	}
+	a = x.get("/", "Authorization", "Bearer "+tokens["BOB"])
+	x.want("bob", a, 200)
+	x.equal("bob's version", saw(t, a).Upstream, "9002")
+	for range 2 {
+		x.want("bob, within his limit", x.get("/", "Authorization", "Bearer "+tokens["BOB"]), 200)
+	}
+	x.want("bob, beyond it", x.get("/", "Authorization", "Bearer "+tokens["BOB"]), 429)
+	x.want("anna, who has her own", x.get("/", "Authorization", "Bearer "+tokens["ANNA"]), 200)
 	x.want("carl", x.get("/", "Authorization", "Bearer "+tokens["CARL"]), 403)
 }

@@ -226,7 +226,22 @@ func aside() filter.Definition {
 	})
 }
 
-// testFilters are one filter of each stage, and aside.
+type paceSettings struct {
+	Key string `yaml:"key" json:"key"`
+}
+
+// pace names a value of requests, and badge finds out whose they are.
+func pace(name string, claims bool) filter.Definition {
+	return filter.Define(filter.Spec[paceSettings]{
+		Name: name, Stage: filter.Protect, Status: filter.Stable, Trust: filter.HostileBoth, Claims: claims,
+		Default: func() paceSettings { return paceSettings{} },
+		Check:   func(*paceSettings, *config.Report) {},
+		Keys:    func(s *paceSettings) []filter.Key { return filter.Keys("key", s.Key) },
+		Build:   func(_ paceSettings, _ filter.Env, next stream.Service) (stream.Service, error) { return next, nil },
+	})
+}
+
+// testFilters are one filter of each stage, aside, pace and badge.
 func testFilters() filter.Registry {
 	return filter.NewRegistry(
 		define("guard", filter.Protect, func(g *guardSettings, r *config.Report) {
@@ -238,7 +253,7 @@ func testFilters() filter.Registry {
 		}),
 		define("stamp", filter.Transform, func(*stampSettings, *config.Report) {}),
 		define("canned", filter.Answer, func(*struct{}, *config.Report) {}),
-		aside(),
+		aside(), pace("pace", false), pace("badge", true),
 	)
 }
 

@@ -22,7 +22,7 @@ func checkGates(spec *config.Cluster, r *config.Report) {
 	}
 	if spec.Fair != nil {
 		if _, err := requestkey.Parse(spec.Fair.Key); err != nil {
-			r.Errorf("fair.key", "write client, header:NAME, cookie:NAME or query:NAME", "fair: %v", err)
+			r.Errorf("fair.key", "write client, header:NAME, cookie:NAME, query:NAME or claim:NAME", "fair: %v", err)
 		}
 	}
 }

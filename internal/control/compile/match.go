@@ -75,6 +75,12 @@ func checkCookieName(name, path string, r *config.Report) {
 	checkToken(r, path, "cookie name", name)
 }
 
+func checkClaimName(name, path string, r *config.Report) {
+	if _, err := stream.ParseClaimName(name); err != nil {
+		r.Errorf(path, "", "%v", err)
+	}
+}
+
 func values(specs []config.ValueMatch, list string, r *config.Report, checkName func(name, path string, r *config.Report)) []snapshot.Value {
 	var compiled []snapshot.Value
 	for i := range specs {

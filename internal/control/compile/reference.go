@@ -50,10 +50,14 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 		resolve(c, c.clusters, target.Cluster, index("to", i)+".cluster", clusters, r)
 		if cluster := c.clusters.chosen[target.Cluster]; cluster != nil {
 			checkSubset(&target, cluster, index("to", i)+".labels", r)
+			c.checkKeysOf(cluster, &route.Spec, index("to", i)+".cluster", r)
 		}
 	}
 	if route.Spec.Canary != nil {
 		resolve(c, c.clusters, route.Spec.Canary.Cluster, "canary.cluster", clusters, r)
+		if cluster := c.clusters.chosen[route.Spec.Canary.Cluster]; cluster != nil {
+			c.checkKeysOf(cluster, &route.Spec, "canary.cluster", r)
+		}
 	}
 	for i, f := range route.Filters {
 		definition, _ := c.in.Filters.Lookup(f.Name)

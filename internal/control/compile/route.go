@@ -17,6 +17,7 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 		Sides:   sides(spec, r),
 		Filters: c.filters(spec, r),
 	}
+	c.checkKnown(spec, r)
 	for i, name := range spec.Listeners {
 		if slices.Contains(spec.Listeners[:i], name) {
 			r.Warnf(index("listeners", i), "remove it", "listener %q stands there twice", name)
@@ -108,6 +109,7 @@ func (c *compiler) filters(route *config.Route, r *config.Report) []snapshot.Fil
 	specs := route.Filters
 	var list []snapshot.Filter
 	var latest filter.Definition // the one with the latest stage so far
+	claims := false              // a filter in front finds out whose request it is
 	for i := range specs {
 		spec := &specs[i]
 		path := index("filters", i)
@@ -129,6 +131,10 @@ func (c *compiler) filters(route *config.Route, r *config.Report) []snapshot.Fil
 			latest = definition
 		}
 		settings := definition.Decode(spec.Settings, c.reader(&route.Origin), r.Below(path+"."+spec.Name))
+		for _, key := range definition.Keys(settings) {
+			checkKnown(key.Text, path+"."+spec.Name+"."+key.At, claims, r)
+		}
+		claims = claims || definition.Claims
 		compiled := snapshot.Filter{Name: spec.Name, Settings: settings}
 		for _, ref := range definition.References(settings) {
 			compiled.Clusters = append(compiled.Clusters, ref.Cluster)

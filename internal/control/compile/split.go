@@ -17,10 +17,11 @@ func sides(spec *config.Route, r *config.Report) []*snapshot.Match {
 			continue
 		}
 		at := index("to", i) + ".match"
-		if len(written.Headers)+len(written.Query)+len(written.Cookies)+len(written.Clients) == 0 {
-			r.Errorf(at, "write headers, query, cookies or clients, or remove it", "match has no condition: every request would take this side")
+		if len(written.Headers)+len(written.Query)+len(written.Cookies)+len(written.Clients)+len(written.Claims) == 0 {
+			r.Errorf(at, "write headers, query, cookies, clients or claims, or remove it", "match has no condition: every request would take this side")
 		}
 		m := match(&config.Match{Headers: written.Headers, Query: written.Query, Cookies: written.Cookies, Clients: written.Clients}, r.Below(at))
+		m.Claims = values(written.Claims, "claims", r.Below(at), checkClaimName)
 		if compiled == nil {
 			compiled = make([]*snapshot.Match, len(spec.To))
 		}

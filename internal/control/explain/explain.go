@@ -26,6 +26,9 @@ type Query struct {
 	// tls://name[:port]?alpn=h2,... or udp://[host][:port] for what is carried.
 	URL    string
 	Header [][2]string
+	// Claims are what a verified token of the request says, by name; none: it has
+	// no token.
+	Claims [][2]string
 	// Client is the address of the client; the zero Addr: 192.0.2.1, an address
 	// that nobody has.
 	Client netip.Addr
@@ -76,6 +79,9 @@ func Explain(s *snapshot.Snapshot, q Query, stages Stages) (*Explanation, error)
 	if e.Refused != "" {
 		return e, nil
 	}
+	if len(q.Claims) > 0 {
+		req.Identify(&stream.Claims{All: claimsOf(q.Claims)})
+	}
 	candidates := stages.Find(listener.Spec.Name, req)
 	for i := range candidates {
 		e.Candidates = append(e.Candidates, viewOf(&candidates[i]))
@@ -86,6 +92,37 @@ func Explain(s *snapshot.Snapshot, q Query, stages Stages) (*Explanation, error)
 		return e, nil
 	}
 	return e, e.describeRoute(s, won, listener, req, stages, parsed.kind)
+}
+
+// claimsOf are claims that somebody has typed; one that is there twice is a list.
+func claimsOf(typed [][2]string) stream.Claim {
+	all := stream.Claim{Kind: stream.ObjectClaim, Members: map[string]stream.Claim{}}
+	for _, c := range typed {
+		steps, err := stream.ParseClaimName(c[0])
+		if err != nil {
+			continue
+		}
+		at := all
+		for _, step := range steps[:len(steps)-1] {
+			below := at.Members[step]
+			if below.Kind != stream.ObjectClaim {
+				below = stream.Claim{Kind: stream.ObjectClaim, Members: map[string]stream.Claim{}}
+				at.Members[step] = below
+			}
+			at = below
+		}
+		last, text := steps[len(steps)-1], stream.Claim{Kind: stream.TextClaim, Text: c[1], Quoted: true}
+		switch before := at.Members[last]; before.Kind {
+		case stream.TextClaim:
+			at.Members[last] = stream.Claim{Kind: stream.ListClaim, Items: []stream.Claim{before, text}}
+		case stream.ListClaim:
+			before.Items = append(before.Items, text)
+			at.Members[last] = before
+		default:
+			at.Members[last] = text
+		}
+	}
+	return all
 }
 
 // enter makes the request that the routes see, and notes why there is none.
@@ -200,6 +237,9 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 		}
 		e.Route.Filters = append(e.Route.Filters, Filter{Name: f.Name, Settings: settings})
 	}
+	if req.Caller == nil && finds(route, "jwt") {
+		e.Notes = append(e.Notes, "a token is not verified here, and the request is nobody's: say what it claims with --claim name=value")
+	}
 	outcome, err := stages.Act(route, req)
 	if err != nil {
 		return fmt.Errorf("the action of route %s: %w", spec.Name, err)
@@ -226,6 +266,11 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 		}
 	}
 	return nil
+}
+
+// finds tells whether a filter of that name stands on the route.
+func finds(route *snapshot.Route, filter string) bool {
+	return slices.ContainsFunc(route.Filters, func(f snapshot.Filter) bool { return f.Name == filter })
 }
 
 // upstreamOf is what the upstream sees, with what was rewritten.

@@ -26,7 +26,7 @@ var pages = []page{
 	{"POST /canaries/{route}/{command}", "", "pause, resume, promote or rollback (Content-Type: application/json)"},
 	{"GET /filters/{name}", "", "what a filter has to show, by route: /filters/cache"},
 	{"POST /filters/{name}/{verb}", "", "what a filter does for operators, on all its routes or ?route= (Content-Type: application/json)"},
-	{"GET /explain", "/explain?method=GET&url=http://localhost/&format=text", "the way of a request: ?method=&url=&header=Name:%20value&client="},
+	{"GET /explain", "/explain?method=GET&url=http://localhost/&format=text", "the way of a request: ?method=&url=&header=Name:%20value&claim=name=value&client="},
 	{"POST /reload", "", "read the documents again (Content-Type: application/json)"},
 	{"GET /debug/pprof/", "/debug/pprof/", "profiles of the process"},
 }
@@ -182,7 +182,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	q := Question{Method: query.Get("method"), URL: query.Get("url"), Client: query.Get("client")}
 	if q.URL == "" {
-		fail(w, r, http.StatusBadRequest, "url is missing: /explain?method=GET&url=https://api.example.com/v1&header=Name:%20value&client=192.0.2.1")
+		fail(w, r, http.StatusBadRequest, "url is missing: /explain?method=GET&url=https://api.example.com/v1&header=Name:%20value&claim=name=value&client=192.0.2.1")
 		return
 	}
 	if q.Method == "" {
@@ -195,6 +195,14 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		q.Header = append(q.Header, [2]string{name, strings.TrimSpace(value)})
+	}
+	for _, text := range query["claim"] {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			fail(w, r, http.StatusBadRequest, "a claim is not of the form name=value")
+			return
+		}
+		q.Claims = append(q.Claims, [2]string{name, value})
 	}
 	explanation, err := s.cfg.Views.Explain(q)
 	if err != nil {

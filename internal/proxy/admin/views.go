@@ -178,6 +178,7 @@ type Question struct {
 	Method string
 	URL    string
 	Header [][2]string // name and value, in order
+	Claims [][2]string // of a verified token, name and value
 	Client string      // an address, or ""
 }
 

@@ -95,7 +95,7 @@ func (e *Engine) explain(question admin.Question) (admin.Explanation, error) {
 	if g == nil {
 		return admin.Explanation{}, errors.New("no generation serves yet")
 	}
-	q := explain.Query{Method: question.Method, URL: question.URL, Header: question.Header}
+	q := explain.Query{Method: question.Method, URL: question.URL, Header: question.Header, Claims: question.Claims}
 	if question.Client != "" {
 		client, err := netip.ParseAddr(question.Client)
 		if err != nil {

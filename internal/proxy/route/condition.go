@@ -123,9 +123,10 @@ const (
 	inHeader source = iota
 	inCookie
 	inQuery
+	inClaim
 )
 
-var sourceNames = [...]string{inHeader: "header", inCookie: "cookie", inQuery: "query parameter"}
+var sourceNames = [...]string{inHeader: "header", inCookie: "cookie", inQuery: "query parameter", inClaim: "claim"}
 
 // condition is on one named value (config.ValueMatch). All parts that are set
 // must hold; not turns the outcome around, so that "not exact" holds for a
@@ -133,6 +134,7 @@ var sourceNames = [...]string{inHeader: "header", inCookie: "cookie", inQuery: "
 type condition struct {
 	in     source
 	name   string
+	claim  stream.ClaimName // of inClaim
 	exact  *string
 	prefix *string
 	regex  *regexp.Regexp // whole value
@@ -142,14 +144,19 @@ type condition struct {
 
 func appendConditions(dst []condition, in source, values []snapshot.Value) []condition {
 	for _, v := range values {
-		dst = append(dst, condition{
-			in: in, name: v.Name, exact: v.Exact, prefix: v.Prefix, regex: whole(v.Regex), absent: v.Absent, not: v.Not,
-		})
+		made := condition{in: in, name: v.Name, exact: v.Exact, prefix: v.Prefix, regex: whole(v.Regex), absent: v.Absent, not: v.Not}
+		if in == inClaim {
+			made.claim, _ = stream.ParseClaimName(v.Name) // compile has read it
+		}
+		dst = append(dst, made)
 	}
 	return dst
 }
 
 func (c *condition) holds(req *stream.Request) bool {
+	if c.in == inClaim {
+		return c.holdsClaim(req) != c.not
+	}
 	value, present := c.value(req)
 	return c.plain(value, present) != c.not
 }
@@ -162,6 +169,22 @@ func (c *condition) value(req *stream.Request) (value string, present bool) {
 		return requestkey.Cookie(&req.Header, c.name)
 	}
 	return req.Target.QueryGet(c.name)
+}
+
+// holdsClaim is the condition without not, on a claim: on its text, or on one of
+// a list.
+func (c *condition) holdsClaim(req *stream.Request) bool {
+	if req.Caller == nil || req.Caller.Claims == nil {
+		return c.absent
+	}
+	claim, present := req.Caller.Claims.At(c.claim)
+	switch {
+	case c.absent || !present:
+		return c.absent && !present
+	case c.exact == nil && c.prefix == nil && c.regex == nil:
+		return true // it is there, whatever it is
+	}
+	return claim.Any(func(text string) bool { return c.plain(text, true) })
 }
 
 // plain is the condition without not.

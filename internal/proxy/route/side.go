@@ -12,7 +12,7 @@ import (
 // Choice is a side that takes requests by what they say, whatever its weight.
 type Choice struct {
 	Side
-	Match *snapshot.Match // of it headers, cookies, query and clients; all must hold
+	Match *snapshot.Match // of it headers, cookies, query, claims and clients; all must hold
 }
 
 // choices gives requests to the first side whose conditions hold, and the others
@@ -39,6 +39,7 @@ func NewChoices(sides []Choice, others stream.Service) stream.Service {
 		made.conditions = appendConditions(made.conditions, inHeader, m.Headers)
 		made.conditions = appendConditions(made.conditions, inCookie, m.Cookies)
 		made.conditions = appendConditions(made.conditions, inQuery, m.Query)
+		made.conditions = appendConditions(made.conditions, inClaim, m.Claims)
 		for _, p := range m.Clients {
 			made.clients = append(made.clients, unmapped(p))
 		}

@@ -26,6 +26,55 @@ func exposures() (e Exposure, of func(Cause) int64) {
 	return e, func(c Cause) int64 { return counters[c].n.Load() }
 }
 
+// TestChoicesByClaim: sides go by what a verified token says, and by nothing that
+// a request merely says of itself.
+func TestChoicesByClaim(t *testing.T) {
+	took := ""
+	side := func(name string, values ...snapshot.Value) Choice {
+		return Choice{Match: &snapshot.Match{Claims: values}, Side: Side{Name: name, Service: stream.ServiceFunc(func(ctx context.Context, req *stream.Request) (*stream.Response, error) {
+			took = name
+			return answers(200).Serve(ctx, req)
+		})}}
+	}
+	c := NewChoices([]Choice{
+		side("beta", snapshot.Value{Name: "/realm/roles", Exact: text("beta")}),
+		side("staff", snapshot.Value{Name: "mail", Regex: regexp.MustCompile("[a-z]+@weir[.]test")}, snapshot.Value{Name: "/realm/roles", Exact: text("guest"), Not: true}),
+		side("plan", snapshot.Value{Name: "plan"}),
+		side("nobody", snapshot.Value{Name: "sub", Absent: true}),
+	}, side("others").Service)
+	word := func(s string) stream.Claim { return stream.Claim{Kind: stream.TextClaim, Text: s} }
+	roles := func(names ...string) stream.Claim {
+		list := stream.Claim{Kind: stream.ListClaim}
+		for _, name := range names {
+			list.Items = append(list.Items, word(name))
+		}
+		return stream.Claim{Kind: stream.ObjectClaim, Members: map[string]stream.Claim{"roles": list}}
+	}
+	for _, k := range []struct {
+		claims map[string]stream.Claim // nil: no token
+		want   string
+	}{
+		{nil, "nobody"},
+		{map[string]stream.Claim{"sub": word("a")}, "others"},
+		{map[string]stream.Claim{"sub": word("a"), "realm": roles("x", "beta")}, "beta"},
+		{map[string]stream.Claim{"sub": word("a"), "realm": roles("beta2")}, "others"},
+		{map[string]stream.Claim{"sub": word("a"), "mail": word("a@weir.test"), "realm": roles("x")}, "staff"},
+		{map[string]stream.Claim{"sub": word("a"), "mail": word("a@weir.test"), "realm": roles("x", "guest")}, "others"},
+		{map[string]stream.Claim{"sub": word("a"), "mail": word("a@weir.test.evil.test")}, "others"},
+		{map[string]stream.Claim{"sub": word("a"), "plan": {Kind: stream.ObjectClaim}}, "plan"},
+		{map[string]stream.Claim{"sub": word("a"), "plan": {}}, "others"}, // null
+		{map[string]stream.Claim{}, "nobody"},
+	} {
+		req := request(t, "GET h /?roles=beta", "roles: beta")
+		if k.claims != nil {
+			req.Identify(&stream.Claims{All: stream.Claim{Kind: stream.ObjectClaim, Members: k.claims}})
+		}
+		if serve(t, c, req); took != k.want {
+			t.Errorf("%v went to %s, want %s", k.claims, took, k.want)
+		}
+	}
+}
+
 func TestChoices(t *testing.T) {
 	took := ""
 	side := func(name string, m *snapshot.Match) Choice {

@@ -1,0 +1,56 @@
+package compile
+
+import (
+	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/requestkey"
+	"github.com/weirproxy/weir/internal/snapshot"
+)
+
+// noClaims is what to do about a claim that nobody knows.
+const noClaims = "put a filter jwt in front of it: without one no token is verified, and no request has a claim"
+
+// checkKnown refuses a key whose value no request can have at that point of its
+// way: all requests would have one key. One that cannot be read has been
+// reported.
+func checkKnown(text, at string, claims bool, r *config.Report) {
+	if key, err := requestkey.Parse(text); err == nil && key.OfClaim() && !claims {
+		r.Errorf(at, noClaims, "key %q is not known there", text)
+	}
+}
+
+// checkKnown looks at what stands behind the filters of a route: its split and
+// its sides.
+func (c *compiler) checkKnown(spec *config.Route, r *config.Report) {
+	claims := c.findsClaims(spec)
+	checkKnown(spec.Split.Key, "split.key", claims, r)
+	for i := range spec.To {
+		if m := spec.To[i].Match; m != nil && len(m.Claims) > 0 && !claims {
+			r.Errorf(index("to", i)+".match.claims", noClaims, "claims are not known there")
+		}
+	}
+}
+
+// findsClaims tells whether a filter of the route finds out whose a request is.
+func (c *compiler) findsClaims(spec *config.Route) bool {
+	for i := range spec.Filters {
+		if definition, known := c.in.Filters.Lookup(spec.Filters[i].Name); known && definition.Claims {
+			return true
+		}
+	}
+	return false
+}
+
+// checkKeysOf looks at the keys by which a cluster shares requests out: a route
+// that goes there must know them.
+func (c *compiler) checkKeysOf(cluster *snapshot.Cluster, route *config.Route, at string, r *config.Report) {
+	texts := []string{cluster.Spec.HashKey}
+	if cluster.Spec.Fair != nil {
+		texts = append(texts, cluster.Spec.Fair.Key)
+	}
+	claims := c.findsClaims(route)
+	for _, text := range texts {
+		if key, err := requestkey.Parse(text); err == nil && key.OfClaim() && !claims {
+			r.Errorf(at, noClaims, "cluster %q goes by %q, which requests of this route do not have", cluster.Spec.Name, text)
+		}
+	}
+}
