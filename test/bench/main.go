@@ -32,6 +32,7 @@ func main() {
 		reverse = flag.String("reverse-proxy", "", "be the httputil.ReverseProxy peer on this address (used by bench itself)")
 		to      = flag.String("to", "", "with -reverse-proxy: the upstream")
 		logTo   = flag.String("log", "", "with -reverse-proxy: the access log")
+		other   = flag.String("against", "", "compare with this weir binary instead, in turns of a few milliseconds")
 		cert    = flag.String("cert", "", "with -reverse-proxy: certificate file")
 		key     = flag.String("key", "", "with -reverse-proxy: key file")
 		grpc    = flag.Bool("grpc", false, "with -reverse-proxy: HTTP/2 to the upstream")
@@ -54,7 +55,7 @@ func main() {
 		return
 	}
 	o.only, o.peers = regexp.MustCompile(*only), regexp.MustCompile(*peers)
-	exit(pinAndBench(o))
+	exit(pinAndBench(o, *other))
 }
 
 func exit(err error) {
@@ -66,9 +67,12 @@ func exit(err error) {
 
 // pinAndBench starts itself again on the load core, unless it is there: the
 // runtime's own threads have to be there too.
-func pinAndBench(o options) error {
+func pinAndBench(o options, other string) error {
 	const pinned = "WEIR_BENCH_PINNED"
 	if os.Getenv(pinned) != "" {
+		if other != "" {
+			return against(o, other)
+		}
 		return bench(o)
 	}
 	self, err := os.Executable()
