@@ -109,6 +109,7 @@ var (
 func (c *serverConn) serve() {
 	defer c.srv.close(c)
 	defer c.contain()
+	deepen(false)
 	for c.next() && c.exchange() {
 	}
 	if c.turned != nil {
