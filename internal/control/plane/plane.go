@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -213,6 +214,9 @@ func (p *Plane) Run(ctx context.Context, apply func(*snapshot.Snapshot) error) {
 	p.mu.Unlock()
 	watcher := file.NewWatcher(p.cfg.Paths, p.referenced, func() { p.Reload("files changed") })
 	p.Reload("watch begins") // what changed since Load
+	// To read and compile leaves several times what a snapshot holds. It goes now, and
+	// not under the traffic that is about to come.
+	debug.FreeOSMemory()
 	watcher.Run(ctx)
 }
 

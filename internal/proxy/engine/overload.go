@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/collect"
 	"github.com/weirproxy/weir/internal/pressure"
 	"github.com/weirproxy/weir/internal/proxy/record"
 )
@@ -88,6 +89,7 @@ func (e *Engine) applyOverload(o config.Overload) {
 func (e *Engine) look() {
 	timer := time.NewTimer(pressure.Tick)
 	defer timer.Stop()
+	pacer := collect.New()
 	for due, ticks := time.Now().Add(pressure.Tick), time.Duration(1); ; ticks++ {
 		select {
 		case <-timer.C:
@@ -98,6 +100,7 @@ func (e *Engine) look() {
 		if ticks%(pressure.Interval/pressure.Tick) == 0 {
 			e.pressure.Look()
 			e.dog.Squeeze(e.pressure.Squeeze())
+			pacer.Adjust()
 		}
 		due = time.Now().Add(pressure.Tick)
 		timer.Reset(pressure.Tick)
