@@ -13,8 +13,9 @@ const (
 	// three megabytes and would collect them twenty times a second under load.
 	room = 16 << 20
 	// The bounds of the percentage (see debug.SetGCPercent). From 16 MB of live heap
-	// on it is what the runtime does by itself.
-	least, most = 100, 800
+	// on it is what the runtime does by itself; its smallest heap, 4 MB, grows with
+	// the percentage to room.
+	least, most = 100, 400
 )
 
 // Pacer keeps collections apart. The limit of memory, where there is one, counts
