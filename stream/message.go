@@ -181,6 +181,7 @@ type Exchange struct {
 	Reused         bool      // the last attempt went over a pooled connection
 	RetryRefused   string    // why a retry was not made ("budget", "body", ...), or ""
 	UpstreamStart  time.Time // first attempt begins
+	AttemptStart   time.Time // last attempt begins
 	UpstreamHead   time.Time // response head of the last attempt is there
 	UpstreamEnd    time.Time // response body of the upstream is read
 	UpstreamStatus int       // 0 when no upstream answered

@@ -23,13 +23,38 @@ type text interface{ ~string | ~[]byte }
 // AppendJSON appends s as the inside of a JSON string. What is not a printable
 // character is escaped; bytes that are not UTF-8 become U+FFFD.
 func AppendJSON[S text](dst []byte, s S) []byte {
-	for i := range len(s) {
+	for i := plainWords(s); i < len(s); i++ {
 		if !plain[s[i]] {
 			return appendJSONSlow(dst, s, i)
 		}
 	}
 	return append(dst, s...)
 }
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// plainWords is how many bytes at the beginning of s are plain, counted in words
+// of eight: usually all but the last few.
+func plainWords[S text](s S) int {
+	i := 0
+	for ; len(s)-i >= 8; i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		angle := w | 2*ones // < and > differ in that bit
+		odd := w | (w - ' '*ones) | zeroBytes(w^'"'*ones) | zeroBytes(w^'\\'*ones) | zeroBytes(angle^'>'*ones) | zeroBytes(w^0x7f*ones)
+		if odd&highs != 0 {
+			break
+		}
+	}
+	return i
+}
+
+// zeroBytes has the high bit of a byte set if a byte of w is zero; those above one
+// may be wrong.
+func zeroBytes(w uint64) uint64 { return (w - ones) &^ w }
 
 func appendJSONSlow[S text](dst []byte, s S, from int) []byte {
 	dst = append(dst, s[:from]...)

@@ -132,3 +132,15 @@ func checkEscapes(t *testing.T, s string) {
 		}
 	}
 }
+// Eight bytes at a time are judged as one at a time, wherever the odd one stands.
+func TestPlainWords(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			word := []byte("abcdefgh")
+			word[at] = byte(c)
+			if got, want := plainWords(word) == 8, plain[c]; got != want {
+				t.Errorf("%q: plain %v, want %v", word, got, want)
+			}
+		}
+	}
+}

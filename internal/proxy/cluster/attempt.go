@@ -150,6 +150,7 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	facts.Endpoint, facts.Reused, facts.UpstreamStatus = ep.Address, false, 0
 	facts.UpstreamHead, facts.UpstreamEnd, facts.GRPCStatus = time.Time{}, time.Time{}, 0
 	facts.Attempts++
+	facts.AttemptStart = now
 	if facts.UpstreamStart.IsZero() {
 		facts.UpstreamStart = now
 	}

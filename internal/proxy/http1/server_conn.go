@@ -244,11 +244,11 @@ func (c *serverConn) awaitFirst() bool {
 // begin makes the request ready for a new head.
 func (c *serverConn) begin(start time.Time) {
 	req := &c.req
-	req.Header.Reset()
-	c.req = stream.Request{
-		Header: req.Header, Proto: stream.HTTP11, Body: stream.NoBody,
-		Conn: c.facts, Client: c.facts.Remote.Addr(),
-	}
+	header := req.Header
+	header.Reset()
+	*req = stream.Request{} // and then the few that differ: a literal would be made elsewhere and copied
+	req.Header, req.Proto, req.Body = header, stream.HTTP11, stream.NoBody
+	req.Conn, req.Client = c.facts, c.facts.Remote.Addr()
 	req.Tunnel = c.srv.tunnel
 	req.Exchange.Start = start
 	c.last, c.leaving, c.blank, c.asksTunnel, c.websocketKey = false, false, false, false, ""

@@ -212,6 +212,9 @@ func (c *serverConn) writeWhole(status int, body []byte) bool {
 		return false
 	}
 	c.req.Exchange.BytesOut += int64(fits)
+	if fits == len(body) { // the end of the head is that of the response
+		return true
+	}
 	for rest := body[fits:]; len(rest) > 0; {
 		n := min(len(rest), slice)
 		if !c.writeTimed(rest[:n]) {

@@ -44,7 +44,10 @@ func (t *turnaround) begin() { t.state, t.stale, t.err = turnUnsent, false, nil 
 func (c *Client) send() *stream.Fault {
 	deadline := c.req.Deadline
 	if !deadline.IsZero() {
-		now := time.Now()
+		now := c.req.Exchange.AttemptStart
+		if !c.req.Exchange.Reused || now.IsZero() { // it took time to connect, or nobody has said
+			now = time.Now()
+		}
 		if !now.Before(deadline) {
 			return &stream.Fault{Kind: stream.UpstreamTimeout, Retry: stream.RetryUnsent, Cause: errDeadlinePast}
 		}

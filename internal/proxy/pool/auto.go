@@ -86,7 +86,7 @@ func (a *Auto[C]) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 		var l *Lease[C]
 		var c *carrier
 		if a.spoken.Load() == speaksSingle {
-			l, err = a.single.Get(ctx, req.Conn.ID, req.Fresh, req.Deadline)
+			l, err = a.single.Get(ctx, req.Conn.ID, req.Fresh, time.Now(), req.Deadline)
 		} else {
 			c, err = a.mux.get(ctx, req)
 		}

@@ -74,12 +74,12 @@ func New[C Conn](g *Group, dial Dial[C]) *Pool[C] {
 
 // Get is a connection: a pooled one unless fresh, or a new one. near says whose
 // connection it was before is to be preferred (a downstream connection's
-// number). The connection ends the lease by its release function. The error is
-// a *stream.Fault.
-func (p *Pool[C]) Get(ctx context.Context, near uint64, fresh bool, deadline time.Time) (*Lease[C], error) {
+// number); now may be a moment ago. The connection ends the lease by its release
+// function. The error is a *stream.Fault.
+func (p *Pool[C]) Get(ctx context.Context, near uint64, fresh bool, now, deadline time.Time) (*Lease[C], error) {
 	at := int(near % uint64(len(p.shards)))
 	if !fresh && p.idle.Load() > 0 {
-		if l := p.take(at, time.Now()); l != nil {
+		if l := p.take(at, now); l != nil {
 			return l, nil
 		}
 	}
@@ -128,7 +128,7 @@ func (p *Pool[C]) take(at int, now time.Time) *Lease[C] {
 	for i := range p.shards {
 		s := &p.shards[(at+i)%len(p.shards)]
 		for l := p.pop(s); l != nil; l = p.pop(s) {
-			age := now.Sub(l.since)
+			age := max(now.Sub(l.since), 0) // it may have come back since now
 			if v := p.judge(l, now, age >= peekAfter); v != keep {
 				p.dispose(l, v, now)
 				continue

@@ -91,7 +91,7 @@ func TestAgeHasJitter(t *testing.T) {
 	defer f.Drain()
 	low, high := time.Hour, time.Duration(0)
 	for range 100 {
-		l, err := f.Get(t.Context(), 0, true, time.Time{})
+		l, err := f.Get(t.Context(), 0, true, time.Now(), time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,10 +187,10 @@ func TestEndOfExchange(t *testing.T) {
 func TestLateCallersMissTheNextExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(Config{MaxIdle: 10})
-		l, _ := f.Get(t.Context(), 0, false, time.Time{})
+		l, _ := f.Get(t.Context(), 0, false, time.Now(), time.Time{})
 		old := l.serving()
 		l.release(true)
-		again, _ := f.Get(t.Context(), 0, false, time.Time{})
+		again, _ := f.Get(t.Context(), 0, false, time.Now(), time.Time{})
 		if again != l || !again.reused {
 			t.Fatal("not the same connection")
 		}
@@ -253,7 +253,7 @@ func TestDrainUnderLoad(t *testing.T) {
 		for i := range 4 {
 			wg.Go(func() {
 				for range 50 {
-					l, err := f.Get(t.Context(), uint64(i), false, time.Time{})
+					l, err := f.Get(t.Context(), uint64(i), false, time.Now(), time.Time{})
 					if err != nil {
 						t.Error(err)
 						return

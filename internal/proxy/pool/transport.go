@@ -30,12 +30,21 @@ func NewTransport[C Client](g *Group, ep *endpoint.Endpoint, dial Dial[C]) *Tran
 
 // Serve makes one attempt. See endpoint.Transport.
 func (t *Transport[C]) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
-	l, err := t.Get(ctx, req.Conn.ID, req.Fresh, req.Deadline)
+	l, err := t.Get(ctx, req.Conn.ID, req.Fresh, attemptStart(req), req.Deadline)
 	if err != nil {
 		_ = req.Body.Close()
 		return nil, err
 	}
 	return t.serveOn(ctx, l, req)
+}
+
+// attemptStart is when the attempt began, which the cluster stage has just said, or
+// now for those that come from elsewhere, such as health checks.
+func attemptStart(req *stream.Request) time.Time {
+	if at := req.Exchange.AttemptStart; !at.IsZero() {
+		return at
+	}
+	return time.Now()
 }
 
 // serveOn makes the attempt on the connection of l.

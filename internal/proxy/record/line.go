@@ -2,6 +2,7 @@ package record
 
 import (
 	"crypto/tls"
+	"math/bits"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -59,9 +60,34 @@ var keys = func() (keys [logline.NumFields]string) {
 	return keys
 }()
 
+// The fields that only some exchanges have, as bits.
+const (
+	grpcFields  = 1<<logline.GRPCService | 1<<logline.GRPCMethod | 1<<logline.GRPCStatus
+	faultFields = 1<<logline.Fault | 1<<logline.FaultOrigin | 1<<logline.FaultLimit | 1<<logline.FaultCause
+	tlsFields   = 1<<logline.TLSVersion | 1<<logline.ServerName | 1<<logline.Identity
+	allFields   = 1<<logline.NumFields - 1
+)
+
+// fieldsOf is a bit for each field that an exchange may have, so that most lines
+// ask for no value that is not there.
+func fieldsOf(req *stream.Request) uint64 {
+	there := uint64(allFields)
+	if req.GRPC == stream.NotGRPC {
+		there &^= grpcFields
+	}
+	if req.Exchange.Fault == nil {
+		there &^= faultFields
+	}
+	if req.Conn.TLS == nil && req.Conn.Hello == nil {
+		there &^= tlsFields
+	}
+	return there
+}
+
 func (l *accessLog) encodeJSON(sc *scratch, req *stream.Request, t *times) {
 	dst := append(sc.line, '{')
-	for f := range logline.NumFields {
+	for there := fieldsOf(req); there != 0; there &= there - 1 {
+		f := logline.Field(bits.TrailingZeros64(there))
 		v := l.value(f, sc, req, t)
 		if v.kind == absent {
 			continue
