@@ -105,11 +105,17 @@ type ClusterHTTP2 struct {
 	PingTimeout Duration `yaml:"ping_timeout" json:"ping_timeout"`
 }
 
-// Endpoint is one address with its weight. It may be written as the address
-// alone.
+// Endpoint is one address with its weight and its place, or a name, of which every
+// address is an endpoint with that weight and place. It may be written as the
+// address alone.
 type Endpoint struct {
 	// Address is host:port or unix:/path.
-	Address string `yaml:"address" json:"address" required:"true"`
+	Address string `yaml:"address" json:"address,omitempty"`
+	// SRV is the name of SRV records, in place of address:
+	// _http._tcp.api.example.com. Each record is an endpoint with its port, with
+	// its weight times the one below, and with its priority behind the one below:
+	// records of the first priority have that, those of the second the next one.
+	SRV string `yaml:"srv" json:"srv,omitempty"`
 	// Weight is its share relative to the others.
 	Weight int `yaml:"weight" json:"weight" max:"1000000"`
 	// Priority: endpoints of 0 are used first; those of 1 take what is too much for
@@ -121,7 +127,7 @@ type Endpoint struct {
 	Labels map[string]string `yaml:"labels" json:"labels,omitempty"`
 }
 
-// DNS finds endpoints by SRV records.
+// DNS finds endpoints by SRV records, as an endpoint with srv alone does.
 type DNS struct {
 	// SRV is the name of the records: _http._tcp.api.example.com.
 	SRV string `yaml:"srv" json:"srv" required:"true"`

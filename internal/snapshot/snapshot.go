@@ -186,7 +186,8 @@ type Cluster struct {
 type Endpoint struct {
 	Network string // tcp or unix
 	Host    string // address or name; the path of a Unix socket
-	Port    uint16
+	Port    uint16 // 0 of SRV
+	SRV     bool   // Host is a name of SRV records
 	Weight  int
 	// Priority, Zone and Labels are its place among the others.
 	Priority int

@@ -1,10 +1,13 @@
 package examples
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -235,11 +238,36 @@ func setupDNS(t *testing.T) map[string]string {
 }
 
 func proveDNS(t *testing.T, x *running) {
-	for _, path := range []string{"/", "/api"} {
+	for _, path := range []string{"/", "/api", "/zones"} {
 		a := x.get(path)
 		x.want(path, a, 200)
 		x.equal(path, saw(t, a).URI, path)
 	}
+	x.addrs["admin"] = filepath.Join(x.dir, "admin.sock")
+	var clusters []struct {
+		Name      string
+		Endpoints []struct {
+			Host     string
+			Weight   int
+			Priority int
+			Zone     string
+			Labels   map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(x.ask(call{listener: "admin", path: "/clusters"}).body), &clusters); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range clusters {
+		for _, e := range c.Endpoints {
+			got = append(got, fmt.Sprint(c.Name, " ", e.Host, " *", e.Weight, " !", e.Priority, " ", e.Zone, e.Labels))
+		}
+	}
+	x.equal("the places", strings.Join(got, "\n"), `api backup.test *1 !1 map[]
+api shop.test *3 !0 map[]
+shop shop.test *1 !0 map[]
+zones shop.test *2 !0 eu-1amap[]
+zones backup.test *1 !2 eu-1bmap[from:srv]`)
 }
 
 // raw sends bytes and returns what comes until the end.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -187,14 +188,15 @@ func serveNames(t *testing.T, address string, port uint16) string {
 		t.Fatal(err)
 	}
 	records := map[uint16]map[string]string{
-		dns.TypeA:   {"shop.test.": "shop.test. 60 IN A " + address},
-		dns.TypeSRV: {"_http._tcp.api.test.": "_http._tcp.api.test. 60 IN SRV 0 0 " + itoa(int(port)) + " shop.test."},
+		dns.TypeA: {"shop.test.": "shop.test. 60 IN A " + address, "backup.test.": "backup.test. 60 IN A " + address},
+		dns.TypeSRV: {"_http._tcp.api.test.": "_http._tcp.api.test. 60 IN SRV 10 3 " + itoa(int(port)) + " shop.test.\n" +
+			"_http._tcp.api.test. 60 IN SRV 20 0 " + itoa(int(port)) + " backup.test."},
 	}
 	started := make(chan struct{})
 	server := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(
 		func(w dns.ResponseWriter, q *dns.Msg) {
 			m := new(dns.Msg).SetReply(q)
-			if text, ok := records[q.Question[0].Qtype][q.Question[0].Name]; ok {
+			for text := range strings.Lines(records[q.Question[0].Qtype][q.Question[0].Name]) {
 				record, err := dns.NewRR(text)
 				if err == nil {
 					m.Answer = append(m.Answer, record)

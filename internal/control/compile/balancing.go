@@ -95,7 +95,7 @@ func checkPlaces(spec *config.Cluster, r *config.Report) {
 	}
 	switch {
 	case spec.DNS != nil:
-		r.Errorf("zone", "remove it", "zone has no effect with dns: records say no zone")
+		r.Errorf("zone", "write endpoints: [{srv: NAME, zone: ZONE}], a name for each zone", "zone has no effect with dns: records say no zone")
 	case len(zones) == 0:
 		r.Errorf("zone", "write zone at the endpoints, or remove it", "no endpoint of cluster %q has a zone", spec.Name)
 	case spec.Zone.Local != "" && !zones[spec.Zone.Local]:

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 func (c *compiler) cluster(spec *config.Cluster, r *config.Report) *snapshot.Cluster {
 	compiled := &snapshot.Cluster{Spec: *spec, Endpoints: endpoints(spec, r)}
-	checkDNS(spec, r)
+	checkResolver(spec, r)
 	needed(r, "connect_timeout", spec.ConnectTimeout)
 	needed(r, "body_idle", spec.BodyIdle)
 	atLeast(r, "limits.max_header_bytes", spec.Limits.MaxHeaderBytes, 512)
@@ -36,33 +37,71 @@ func endpoints(spec *config.Cluster, r *config.Report) []snapshot.Endpoint {
 	case len(spec.Endpoints) == 0 && spec.DNS == nil:
 		r.Errorf("", "add endpoints: [host:port] or dns: {srv: NAME}", "cluster %q has no endpoints", spec.Name)
 	case len(spec.Endpoints) > 0 && spec.DNS != nil:
-		r.Errorf("dns", "keep one, or make two clusters", "cluster %q has endpoints and dns", spec.Name)
+		r.Errorf("dns", "write the name among the endpoints: {srv: NAME}", "cluster %q has endpoints and dns", spec.Name)
 	}
 	var list []snapshot.Endpoint
+	if spec.DNS != nil {
+		checkSRV(spec.DNS.SRV, "dns.srv", r)
+		list = append(list, snapshot.Endpoint{SRV: true, Host: spec.DNS.SRV, Weight: 1})
+	}
 	seen := map[string]bool{}
 	sum := 0
 	for i := range spec.Endpoints {
 		endpoint := &spec.Endpoints[i]
 		at := index("endpoints", i)
-		p, err := parseDial(endpoint.Address)
-		if err != nil {
-			r.Errorf(at, endpointFix(endpoint.Address), "endpoint %q: %v", endpoint.Address, err)
+		compiled, name, ok := located(endpoint, at, r)
+		if !ok {
 			continue
 		}
-		if seen[p.String()] {
-			r.Errorf(at, "write it once, with a weight", "endpoint %q stands there twice", endpoint.Address)
+		if seen[name] {
+			r.Errorf(at, "write it once, with a weight", "endpoint %q stands there twice", cmp.Or(endpoint.SRV, endpoint.Address))
 		}
-		seen[p.String()] = true
+		seen[name] = true
 		sum += max(0, endpoint.Weight)
-		list = append(list, snapshot.Endpoint{
-			Network: p.network, Host: p.host, Port: p.port, Weight: endpoint.Weight,
-			Priority: endpoint.Priority, Zone: endpoint.Zone, Labels: endpoint.Labels,
-		})
+		compiled.Weight, compiled.Priority, compiled.Zone, compiled.Labels = endpoint.Weight, endpoint.Priority, endpoint.Zone, endpoint.Labels
+		list = append(list, compiled)
 	}
-	if len(list) > 0 && sum == 0 {
+	if len(spec.Endpoints) > 0 && len(list) > 0 && sum == 0 {
 		r.Errorf("endpoints", "give one endpoint a weight above 0", "all weights are 0: no request could go anywhere")
 	}
 	return list
+}
+
+// located is where an endpoint is, and a name that is the same for the same place.
+func located(endpoint *config.Endpoint, at string, r *config.Report) (compiled snapshot.Endpoint, name string, ok bool) {
+	switch {
+	case endpoint.SRV != "" && endpoint.Address != "":
+		r.Errorf(at, "keep one", "an endpoint has an address and srv")
+		return compiled, "", false
+	case endpoint.SRV != "":
+		if endpoint.Weight > maxSRVWeight {
+			r.Errorf(at+".weight", fmt.Sprintf("write %d or less", maxSRVWeight), "weight is %d: the weights of the records are multiplied by it", endpoint.Weight)
+		}
+		checkSRV(endpoint.SRV, at+".srv", r)
+		return snapshot.Endpoint{SRV: true, Host: endpoint.SRV}, "srv " + strings.ToLower(strings.TrimSuffix(endpoint.SRV, ".")), true
+	case endpoint.Address == "":
+		r.Errorf(at, "write address: host:port, or srv: NAME", "an endpoint has neither address nor srv")
+		return compiled, "", false
+	}
+	p, err := parseDial(endpoint.Address)
+	if err != nil {
+		r.Errorf(at, endpointFix(endpoint.Address), "endpoint %q: %v", endpoint.Address, err)
+		return compiled, "", false
+	}
+	return snapshot.Endpoint{Network: p.network, Host: p.host, Port: p.port}, p.String(), true
+}
+
+// maxSRVWeight keeps the weight of a record, up to 65535, within what a weight may
+// be.
+const maxSRVWeight = 16
+
+func checkSRV(name, at string, r *config.Report) {
+	const fix = "write a name such as _http._tcp.api.example.com"
+	if err := checkName(name); err != nil {
+		r.Errorf(at, fix, "srv %q: %v", name, err)
+	} else if !strings.HasPrefix(name, "_") {
+		r.Warnf(at, fix, "%q does not look like the name of SRV records", name)
+	}
 }
 
 func endpointFix(text string) string {
@@ -72,14 +111,7 @@ func endpointFix(text string) string {
 	return "write host:port, [ipv6]:port or unix:/path"
 }
 
-func checkDNS(spec *config.Cluster, r *config.Report) {
-	if spec.DNS != nil {
-		if err := checkName(spec.DNS.SRV); err != nil {
-			r.Errorf("dns.srv", "write a name such as _http._tcp.api.example.com", "srv %q: %v", spec.DNS.SRV, err)
-		} else if !strings.HasPrefix(spec.DNS.SRV, "_") {
-			r.Warnf("dns.srv", "write a name such as _http._tcp.api.example.com", "%q does not look like the name of SRV records", spec.DNS.SRV)
-		}
-	}
+func checkResolver(spec *config.Cluster, r *config.Report) {
 	for i, server := range spec.Resolver.Servers {
 		at := index("resolver.servers", i)
 		if p, err := parseDial(server); err != nil {

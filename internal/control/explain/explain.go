@@ -6,6 +6,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -332,7 +333,7 @@ func clusterOf(k *snapshot.Cluster) Cluster {
 	}
 	for _, endpoint := range k.Spec.Endpoints {
 		c.Endpoints = append(c.Endpoints, Endpoint{
-			Address: endpoint.Address, Weight: endpoint.Weight, Priority: endpoint.Priority, Zone: endpoint.Zone, Labels: endpoint.Labels,
+			Address: cmp.Or(endpoint.Address, "SRV "+endpoint.SRV), Weight: endpoint.Weight, Priority: endpoint.Priority, Zone: endpoint.Zone, Labels: endpoint.Labels,
 		})
 	}
 	return c

@@ -48,12 +48,9 @@ func (u *upstream) discover(before *upstream) error {
 			spec.Place = n.place
 			d.fixed = append(d.fixed, spec)
 		} else {
-			n.source = source{resolve.Name{Host: w.Host}, w.Port}
+			n.source = source{resolve.Name{Host: w.Host, SRV: w.SRV}, w.Port}
 			names = append(names, n)
 		}
-	}
-	if dns := u.spec.Spec.DNS; dns != nil {
-		names = append(names, named{source: source{name: resolve.Name{Host: dns.SRV, SRV: true}}, weight: 1})
 	}
 	for _, n := range names {
 		src := n.source
@@ -109,8 +106,10 @@ func (u *upstream) resolved(n named, addrs []resolve.Addr) {
 		if src.name.SRV {
 			port = a.Port
 		}
+		place := n.place
+		place.Priority += a.Priority
 		specs[i] = endpoint.Spec{
-			Network: "tcp", Address: net.JoinHostPort(a.IP.String(), strconv.Itoa(int(port))), Host: a.Host, Weight: n.weight * a.Weight, Place: n.place,
+			Network: "tcp", Address: net.JoinHostPort(a.IP.String(), strconv.Itoa(int(port))), Host: a.Host, Weight: n.weight * a.Weight, Place: place,
 		}
 	}
 	d := &u.discovery
@@ -176,7 +175,7 @@ func literal(w snapshot.Endpoint) (endpoint.Spec, bool) {
 		return endpoint.Spec{Network: "unix", Address: w.Host, Host: "localhost", Weight: w.Weight}, true
 	}
 	addr, err := netip.ParseAddr(w.Host)
-	if err != nil {
+	if err != nil || w.SRV {
 		return endpoint.Spec{}, false
 	}
 	return endpoint.Spec{

@@ -243,6 +243,9 @@ func short(addrs []Addr) string {
 		if a.Port != 0 {
 			text = fmt.Sprintf("%s=%s*%d", a.Host, net.JoinHostPort(text, fmt.Sprint(a.Port)), a.Weight)
 		}
+		if a.Priority != 0 {
+			text += fmt.Sprint("!", a.Priority)
+		}
 		list = append(list, text)
 	}
 	return strings.Join(list, " ")

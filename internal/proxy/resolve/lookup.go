@@ -23,7 +23,7 @@ func (r *Resolver) Lookup(ctx context.Context, name Name, last []Addr) (addrs []
 	if name.SRV {
 		addrs, ttl, err = r.srv(ctx, name.Host, last)
 	} else {
-		addrs, ttl, err = r.host(ctx, name.Host, 0, 1, last)
+		addrs, ttl, err = r.host(ctx, name.Host, Addr{Weight: 1}, last)
 	}
 	addrs = r.inOrder(addrs)
 	return addrs, min(max(ttl, r.min), r.max), err
@@ -33,7 +33,7 @@ func (r *Resolver) Lookup(ctx context.Context, name Name, last []Addr) (addrs []
 // nothing, and bounds their number.
 func (r *Resolver) inOrder(addrs []Addr) []Addr {
 	slices.SortFunc(addrs, func(a, b Addr) int {
-		return cmp.Or(strings.Compare(a.Host, b.Host), a.IP.Compare(b.IP), cmp.Compare(a.Port, b.Port), cmp.Compare(b.Weight, a.Weight))
+		return cmp.Or(strings.Compare(a.Host, b.Host), a.IP.Compare(b.IP), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Weight, a.Weight))
 	})
 	addrs = slices.CompactFunc(addrs, func(a, b Addr) bool { return a.Host == b.Host && a.IP == b.IP && a.Port == b.Port })
 	if len(addrs) > maxAddrs {
@@ -45,8 +45,9 @@ func (r *Resolver) inOrder(addrs []Addr) []Addr {
 
 // host resolves a name to addresses: an address stands for itself, the hosts
 // file comes next, then the name servers.
-func (r *Resolver) host(ctx context.Context, host string, port uint16, weight int, last []Addr) ([]Addr, time.Duration, error) {
-	like := Addr{Port: port, Host: strings.TrimSuffix(host, "."), Weight: weight}
+// Its addresses are like like in all else.
+func (r *Resolver) host(ctx context.Context, host string, like Addr, last []Addr) ([]Addr, time.Duration, error) {
+	like.Host = strings.TrimSuffix(host, ".")
 	bare := strings.TrimSuffix(strings.TrimPrefix(like.Host, "["), "]")
 	if ip, err := netip.ParseAddr(bare); err == nil {
 		return like.with([]netip.Addr{ip.Unmap()}), r.max, nil
@@ -156,7 +157,7 @@ func (r *Resolver) family(ctx context.Context, p *plan, name string, f *family) 
 func keep(last []Addr, like Addr, is4 bool) (kept []Addr) {
 	for _, a := range last {
 		if a.Host == like.Host && a.Port == like.Port && a.IP.Is4() == is4 {
-			kept = append(kept, a)
+			kept = append(kept, like.with([]netip.Addr{a.IP})...)
 		}
 	}
 	return kept

@@ -64,8 +64,8 @@ func TestLookup(t *testing.T) {
 		{name: strings.Repeat("x", 64) + ".example", err: "not a name that a host can have"},
 		{name: "", err: "not a name that a host can have"},
 
-		{name: "_http._tcp.api.example", srv: true, want: "a.example=192.0.2.10:8080*60 a.example=192.0.2.11:8080*60 b.example=[2001:db8::b]:8081*1", ttl: 25 * time.Second},
-		{name: "_fall._tcp.example", srv: true, want: "backup.example=192.0.2.99:80*1", ttl: 30 * time.Second},
+		{name: "_http._tcp.api.example", srv: true, want: "a.example=192.0.2.10:8080*60 a.example=192.0.2.11:8080*60 b.example=[2001:db8::b]:8081*1 backup.example=192.0.2.99:9090*1!1", ttl: 25 * time.Second},
+		{name: "_fall._tcp.example", srv: true, want: "backup.example=192.0.2.99:80*1!1", ttl: 30 * time.Second},
 		{name: "_none._tcp.example", srv: true, err: "no usable target"},
 		{name: "_odd._tcp.example", srv: true, want: "192.0.2.77=192.0.2.77:80*1", ttl: 50 * time.Second},
 		{name: "_gone._tcp.example", srv: true, err: "SRV records of _gone._tcp.example.: not_found"},

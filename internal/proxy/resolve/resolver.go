@@ -38,6 +38,9 @@ type Addr struct {
 	Port   uint16 // of SRV; else 0
 	Host   string // the name that has the address: of SRV the target, else Name.Host
 	Weight int    // of SRV, at least 1; else 1
+	// Priority is the rank of the priority of an SRV record among those of the
+	// answer: 0 is to be used first.
+	Priority int
 }
 
 // Failure is why a question had no answer: metric label.

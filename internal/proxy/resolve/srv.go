@@ -12,8 +12,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// srv resolves SRV records (RFC 2782): the targets of the best priority of
-// which at least one has an address.
+// srv resolves SRV records (RFC 2782): all targets that have an address, each with
+// its weight and the rank of its priority. A weight of 0 is that of the smallest
+// chance, as the RFC has it: 1.
 func (r *Resolver) srv(ctx context.Context, name string, last []Addr) ([]Addr, time.Duration, error) {
 	p := r.system.plan(name)
 	var result found
@@ -26,60 +27,52 @@ func (r *Resolver) srv(ctx context.Context, name string, last []Addr) ([]Addr, t
 	if err != nil {
 		return nil, 0, err
 	}
-	ttl := time.Duration(result.ttl) * time.Second
-	err = nil
-	for _, group := range r.priorities(result.records) {
-		addrs, groupTTL, groupErr := r.targets(ctx, group, last)
-		err = worse(err, groupErr)
-		if len(addrs) > 0 {
-			if notFound(err) {
-				err = nil // a target without addresses is no outage
-			}
-			return addrs, min(ttl, groupTTL), err
-		}
-	}
-	if err == nil {
+	addrs, ttl, err := r.targets(ctx, r.usable(result.records), last)
+	switch {
+	case len(addrs) > 0 && notFound(err):
+		err = nil // a target without addresses is no outage
+	case len(addrs) == 0 && err == nil:
 		err = r.failed(NotFound, "", dns.Question{Name: dns.Fqdn(name), Qtype: dns.TypeSRV}, errors.New("the records have no usable target"))
 	}
-	return nil, 0, err
+	return addrs, min(ttl, time.Duration(result.ttl)*time.Second), err
 }
 
-// priorities groups usable records, the most preferred group first.
-func (r *Resolver) priorities(records []dns.RR) (groups [][]*dns.SRV) {
-	var usable []*dns.SRV
+// usable are the records with something to connect to, the most preferred first.
+func (r *Resolver) usable(records []dns.RR) (usable []*dns.SRV) {
 	for _, rr := range records {
-		srv, ok := rr.(*dns.SRV)
-		if !ok || srv.Port == 0 || srv.Target == "." || !plainHost(srv.Target) || len(usable) == maxTargets {
+		if srv, ok := rr.(*dns.SRV); ok && srv.Port != 0 && srv.Target != "." && plainHost(srv.Target) {
+			usable = append(usable, srv)
+		} else {
 			r.Stats.Dropped.Add(1)
-			continue
 		}
-		usable = append(usable, srv)
 	}
 	slices.SortStableFunc(usable, func(a, b *dns.SRV) int { return cmp.Compare(a.Priority, b.Priority) })
-	for i, srv := range usable {
-		if i == 0 || srv.Priority != usable[i-1].Priority {
-			groups = append(groups, nil)
-		}
-		at := len(groups) - 1
-		groups[at] = append(groups[at], srv)
+	if len(usable) > maxTargets {
+		r.Stats.Dropped.Add(int64(len(usable) - maxTargets))
+		usable = usable[:maxTargets]
 	}
-	return groups
+	return usable
 }
 
-// targets resolves all targets of a group at once; the slots bound how many
-// questions that makes.
-func (r *Resolver) targets(ctx context.Context, group []*dns.SRV, last []Addr) (addrs []Addr, ttl time.Duration, err error) {
+// targets resolves all targets at once; the slots bound how many questions that
+// makes.
+func (r *Resolver) targets(ctx context.Context, records []*dns.SRV, last []Addr) (addrs []Addr, ttl time.Duration, err error) {
 	type part struct {
 		addrs []Addr
 		ttl   time.Duration
 		err   error
 	}
-	parts := make([]part, len(group))
+	parts := make([]part, len(records))
 	var all sync.WaitGroup
-	for i, srv := range group {
+	rank := 0
+	for i, srv := range records {
+		if i > 0 && srv.Priority != records[i-1].Priority {
+			rank++
+		}
+		like := Addr{Port: srv.Port, Weight: max(int(srv.Weight), 1), Priority: rank}
 		all.Go(func() {
 			p := &parts[i]
-			p.addrs, p.ttl, p.err = r.host(ctx, strings.ToLower(srv.Target), srv.Port, max(int(srv.Weight), 1), last)
+			p.addrs, p.ttl, p.err = r.host(ctx, strings.ToLower(srv.Target), like, last)
 		})
 	}
 	all.Wait()
