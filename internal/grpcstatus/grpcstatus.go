@@ -112,6 +112,16 @@ func (s *Set) Add(word string) bool {
 // Has tells whether code is in the set.
 func (s Set) Has(code uint8) bool { return code < 32 && s&(1<<code) != 0 }
 
+// IsFailure tells whether a code says that the service failed, as 5xx does, and
+// not that it would not do what it was asked for.
+func IsFailure(code uint8) bool {
+	switch code {
+	case Unknown, DeadlineExceeded, Unimplemented, Internal, Unavailable, DataLoss:
+		return true
+	}
+	return false
+}
+
 // AppendMessage appends text as the value of a grpc-message field: bytes
 // outside of printable ASCII, and "%", are percent-encoded (gRPC over HTTP/2,
 // "Responses").

@@ -48,11 +48,11 @@ func (c *candidacy) Serve(ctx context.Context, req *stream.Request) (*stream.Res
 	began := time.Now()
 	resp, err := c.arms[arm].Serve(ctx, req)
 	now := time.Now()
-	switch {
-	case err == nil:
-		c.comparison.Observe(arm, resp.Status >= 500, now.Sub(began), now)
-	case speaksOf(stream.AsFault(err)):
-		c.comparison.Observe(arm, true, now.Sub(began), now)
+	o := observation{c.comparison, arm, now.Sub(began)}
+	if err == nil {
+		o.watch(req, resp, now)
+	} else if speaksOf(stream.AsFault(err)) {
+		o.note(true, now)
 	}
 	return resp, err
 }

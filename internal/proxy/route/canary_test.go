@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -101,6 +102,82 @@ func TestCanaryObserves(t *testing.T) {
 			if c.all[arm] != x.all || c.failed[arm] != x.failed || c.all[1-arm] != 0 {
 				t.Errorf("%d, %v on arm %d: %+v", x.status, x.err, arm, c)
 			}
+		}
+	}
+}
+
+// content is a body that is read piece by piece.
+type content struct {
+	pieces  []string
+	err     error // at the end; io.EOF: it is whole
+	trailer stream.Header
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	if len(c.pieces) == 0 {
+		return 0, c.err
+	}
+	n := copy(p, c.pieces[0])
+	c.pieces = c.pieces[1:]
+	return n, nil
+}
+func (c *content) Close() error            { return nil }
+func (c *content) Trailer() *stream.Header { return &c.trailer }
+
+// TestCanaryObservesContent: a response that breaks off is a failure, and so is
+// the status of gRPC behind the content of a call; once each.
+func TestCanaryObservesContent(t *testing.T) {
+	for _, x := range []struct {
+		name        string
+		grpc        stream.GRPC
+		early, late string // grpc-status
+		err         error
+		read        int // times
+		all, failed int
+	}{
+		{"whole", stream.NotGRPC, "", "", io.EOF, 3, 1, 0},
+		{"cut", stream.NotGRPC, "", "", &stream.Fault{Kind: stream.UpstreamReset}, 3, 1, 1},
+		{"cut by the client", stream.NotGRPC, "", "", &stream.Fault{Kind: stream.ClientGone}, 3, 1, 0},
+		{"read in part", stream.NotGRPC, "", "", io.EOF, 1, 1, 0},
+		{"ok", stream.GRPCCall, "", "0", io.EOF, 3, 1, 0},
+		{"not found", stream.GRPCCall, "", "5", io.EOF, 3, 1, 0},
+		{"unavailable", stream.GRPCCall, "", "14", io.EOF, 3, 1, 1},
+		{"at once", stream.GRPCCall, "13", "", io.EOF, 1, 1, 1},
+		{"at once, refused", stream.GRPCCall, "7", "", io.EOF, 1, 1, 0},
+		{"no status", stream.GRPCCall, "", "", io.EOF, 3, 1, 1},
+		{"given up", stream.GRPCCall, "", "", io.EOF, 1, 0, 0},
+	} {
+		c := &comparing{share: 1}
+		s, err := NewCanary(nil, Side{Service: stream.ServiceFunc(func(context.Context, *stream.Request) (*stream.Response, error) {
+			b := &content{pieces: []string{"a", "b"}, err: x.err}
+			resp := &stream.Response{Status: 200, Body: b, Length: -1}
+			if x.early != "" {
+				resp.Header.Add("grpc-status", x.early)
+			}
+			if x.late != "" {
+				b.trailer.Add("grpc-status", x.late)
+			}
+			return resp, nil
+		})}, c, "", "r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := user(1)
+		req.GRPC = x.grpc
+		resp, err := s.Serve(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.late == "" && x.early == "" && x.read > 1 && c.all[canary.Candidate] != 0 {
+			t.Errorf("%s: noted before it ended", x.name)
+		}
+		for range x.read {
+			_, _ = resp.Body.Read(make([]byte, 8))
+		}
+		resp.Body.Close()
+		resp.Body.Close()
+		if c.all[canary.Candidate] != x.all || c.failed[canary.Candidate] != x.failed {
+			t.Errorf("%s: %+v", x.name, c)
 		}
 	}
 }
