@@ -185,15 +185,20 @@ type SideMatch struct {
 }
 
 // Side is what people call it: the cluster, with the labels if there are any.
-func (t *Target) Side() string {
-	if len(t.Labels) == 0 {
-		return t.Cluster
+func (t *Target) Side() string { return side(t.Cluster, t.Labels) }
+
+// Side is what people call the new version.
+func (c *Canary) Side() string { return side(c.Cluster, c.Labels) }
+
+func side(cluster string, labels map[string]string) string {
+	if len(labels) == 0 {
+		return cluster
 	}
-	pairs := make([]string, 0, len(t.Labels))
-	for _, name := range slices.Sorted(maps.Keys(t.Labels)) {
-		pairs = append(pairs, name+"="+t.Labels[name])
+	pairs := make([]string, 0, len(labels))
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		pairs = append(pairs, name+"="+labels[name])
 	}
-	return t.Cluster + "{" + strings.Join(pairs, ",") + "}"
+	return cluster + "{" + strings.Join(pairs, ",") + "}"
 }
 
 // Split keeps a client on its side of a weighted split.
@@ -227,6 +232,9 @@ type SplitCookie struct {
 type Canary struct {
 	// Cluster is the new version.
 	Cluster string `yaml:"cluster" json:"cluster" required:"true"`
+	// Labels: only endpoints of the cluster that have all of them. The clusters
+	// under to may then be the same one, with other labels.
+	Labels map[string]string `yaml:"labels" json:"labels,omitempty"`
 	// Steps are its shares, from above 0 to 1, growing. After the last one it
 	// keeps that.
 	Steps []float64 `yaml:"steps" json:"steps"`

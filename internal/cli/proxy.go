@@ -53,7 +53,7 @@ weir run.`,
 			if err != nil {
 				return err
 			}
-			return app.serve(plane.FromDocument(doc, plane.Config{Filters: app.Filters, Env: os.LookupEnv, Log: log}), log, "")
+			return app.serve(plane.FromDocument(doc, plane.Config{Filters: app.Filters, Env: os.LookupEnv, Log: log}), log, "", "")
 		},
 	}
 	flags := cmd.Flags()

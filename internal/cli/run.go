@@ -18,7 +18,7 @@ import (
 
 func (app App) run() *cobra.Command {
 	var logs logFlags
-	var zone string
+	var zone, state string
 	cmd := &cobra.Command{
 		Use:   "run FILE_OR_DIR...",
 		Short: "Run the proxy from documents",
@@ -41,17 +41,18 @@ again.`,
 			if err != nil {
 				return err
 			}
-			return app.serve(plane.New(plane.Config{Paths: args, Filters: app.Filters, Env: os.LookupEnv, Log: log}), log, zone)
+			return app.serve(plane.New(plane.Config{Paths: args, Filters: app.Filters, Env: os.LookupEnv, Log: log}), log, zone, state)
 		},
 	}
 	logs.add(cmd)
 	cmd.Flags().StringVar(&zone, "zone", os.Getenv("WEIR_ZONE"), "where this process runs, for clusters that prefer the zone of the proxy; default: $WEIR_ZONE")
+	cmd.Flags().StringVar(&state, "state", os.Getenv("WEIR_STATE"), "directory of what outlives the process: what canaries are at; default: $WEIR_STATE, without it nothing does")
 	return cmd
 }
 
 // serve loads the first snapshot, runs it and follows the plane until a signal
 // ends the process.
-func (app App) serve(p *plane.Plane, log *slog.Logger, zone string) error {
+func (app App) serve(p *plane.Plane, log *slog.Logger, zone, state string) error {
 	signals, stop := catchSignals()
 	defer stop()
 	snap, problems := p.Load()
@@ -60,7 +61,7 @@ func (app App) serve(p *plane.Plane, log *slog.Logger, zone string) error {
 		return fmt.Errorf("not started: %s; see above", count(problems.Errors(), "error"))
 	}
 	e := engine.New(engine.Config{
-		Version: app.Version, Filters: app.Filters, Log: log, Zone: zone,
+		Version: app.Version, Filters: app.Filters, Log: log, Zone: zone, State: state,
 		Control: engine.Control{
 			Reload:  reloader(p),
 			Metrics: planeSamples(p),

@@ -11,9 +11,10 @@ func checkCanary(spec *config.Route, r *config.Report) {
 	if len(spec.To) == 0 {
 		r.Errorf("", "write the present version under to", "a canary has nothing to be compared with")
 	}
-	for i, to := range spec.To {
-		if to.Cluster == c.Cluster {
-			r.Errorf("cluster", "leave it under canary alone", "cluster %q stands under %s, too, so that it would be compared with itself", c.Cluster, index("to", i))
+	for i := range spec.To {
+		if to := &spec.To[i]; to.Cluster == c.Cluster && !apart(to.Labels, c.Labels) {
+			r.Errorf("cluster", "leave it under canary alone, or give both a label with another value, version: v1 and version: v2",
+				"cluster %q stands under %s, too, so that endpoints would be compared with themselves", c.Cluster, index("to", i))
 		}
 	}
 	if len(c.Steps) == 0 {
@@ -39,4 +40,14 @@ func checkCanary(spec *config.Route, r *config.Report) {
 	if c.MinRequests < 20 {
 		r.Warnf("min_requests", "write 50", "%d requests say little: one that fails by chance is much of them", c.MinRequests)
 	}
+}
+
+// apart tells whether no endpoint can have both: a label has two values.
+func apart(a, b map[string]string) bool {
+	for name, value := range a {
+		if other, ok := b[name]; ok && other != value {
+			return true
+		}
+	}
+	return false
 }

@@ -53,9 +53,10 @@ func (c *compiler) routeRefersTo(name string, listeners, clusters []string) bool
 			c.checkKeysOf(cluster, &route.Spec, index("to", i)+".cluster", r)
 		}
 	}
-	if route.Spec.Canary != nil {
-		resolve(c, c.clusters, route.Spec.Canary.Cluster, "canary.cluster", clusters, r)
-		if cluster := c.clusters.chosen[route.Spec.Canary.Cluster]; cluster != nil {
+	if canary := route.Spec.Canary; canary != nil {
+		resolve(c, c.clusters, canary.Cluster, "canary.cluster", clusters, r)
+		if cluster := c.clusters.chosen[canary.Cluster]; cluster != nil {
+			checkSubset(&config.Target{Cluster: canary.Cluster, Labels: canary.Labels}, cluster, "canary.labels", r)
 			c.checkKeysOf(cluster, &route.Spec, "canary.cluster", r)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/canary"
 	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
@@ -62,6 +63,9 @@ type Outcome struct {
 	Target   stream.Target // as the upstream would see it
 	Cluster  string        // where this request would go
 	Chosen   bool          // by the match of that side
+	// Canary is what the canary of the route is at; nil: it has none, or nothing
+	// runs.
+	Canary *canary.State
 }
 
 // Explain answers q. The error is about q itself; what the proxy would refuse
@@ -262,7 +266,7 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 	e.Route.Retry = retryOf(&spec.Retry, req.Method)
 	e.describeSplit(spec, &outcome, req)
 	for _, k := range s.Clusters {
-		if slices.ContainsFunc(spec.To, func(t config.Target) bool { return t.Cluster == k.Spec.Name }) {
+		if mayTake(spec, k.Spec.Name) {
 			e.Clusters = append(e.Clusters, clusterOf(k))
 		}
 	}
@@ -272,6 +276,11 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 // finds tells whether a filter of that name stands on the route.
 func finds(route *snapshot.Route, filter string) bool {
 	return slices.ContainsFunc(route.Filters, func(f snapshot.Filter) bool { return f.Name == filter })
+}
+
+// mayTake tells whether requests of the route may go to a cluster.
+func mayTake(spec *config.Route, cluster string) bool {
+	return slices.ContainsFunc(spec.To, func(t config.Target) bool { return t.Cluster == cluster }) || spec.Canary != nil && spec.Canary.Cluster == cluster
 }
 
 // upstreamOf is what the upstream sees, with what was rewritten.
@@ -295,7 +304,9 @@ func (e *Explanation) describeSplit(spec *config.Route, outcome *Outcome, req *s
 	for _, target := range spec.To {
 		e.Route.Sides = append(e.Route.Sides, Side{Cluster: target.Side(), Weight: target.Weight, Percent: 100 * float64(target.Weight) / float64(sum)})
 	}
-	if len(spec.To) == 1 {
+	if c := spec.Canary; c != nil {
+		e.Route.Canary = &Canary{Cluster: c.Side(), Steps: c.Steps, Hold: c.Hold, State: outcome.Canary}
+	} else if len(spec.To) == 1 {
 		e.Route.Cluster = spec.To[0].Side()
 		return
 	}

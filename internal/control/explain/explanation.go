@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/canary"
 )
 
 // Explanation is what would happen to one request. As JSON it is an interface
@@ -76,7 +77,10 @@ type Route struct {
 	Retry    *Retry          `json:"retry,omitempty"`
 	SplitKey string          `json:"split_key,omitempty"`
 	Sides    []Side          `json:"sides,omitempty"`
-	// Cluster is where the request goes; "" when that is random.
+	Canary   *Canary         `json:"canary,omitempty"`
+	// Cluster is where the request goes; "" when that is random. That of a route
+	// with a canary is for its present share, or for the first step when nothing
+	// runs.
 	Cluster string `json:"cluster,omitempty"`
 	// Chosen: by the match of that side, whatever the weights.
 	Chosen bool `json:"chosen,omitempty"`
@@ -123,6 +127,15 @@ type Side struct {
 	Cluster string  `json:"cluster"` // with the labels of its endpoints, if it has some: shop{version=v2}
 	Weight  int     `json:"weight"`
 	Percent float64 `json:"percent"`
+}
+
+// Canary is the new version that gets a growing share.
+type Canary struct {
+	Cluster string          `json:"cluster"` // with the labels of its endpoints, if it has some
+	Steps   []float64       `json:"steps"`
+	Hold    config.Duration `json:"hold"`
+	// State is what it is at in the process that was asked; nil: nothing runs.
+	State *canary.State `json:"state,omitempty"`
 }
 
 // Cluster is where the request may go.

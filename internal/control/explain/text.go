@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // String is the explanation for people: one line per step, in the order in
@@ -102,12 +103,21 @@ func (r *Route) text(t *text) {
 	}
 	t.line("timeout", "%s until %s%s", r.Timeout, until, word(r.Retry.PerTry > 0, fmt.Sprintf(", %s per attempt", r.Retry.PerTry)))
 	r.Retry.text(t)
-	if len(r.Sides) < 2 {
+	r.split(t)
+}
+
+// split is how a side is chosen.
+func (r *Route) split(t *text) {
+	if len(r.Sides) < 2 && r.Canary == nil {
 		return
 	}
 	var sides []string
 	for _, side := range r.Sides {
 		sides = append(sides, fmt.Sprintf("%s %.4g%%", side.Cluster, side.Percent))
+	}
+	rest := ""
+	if r.Canary != nil {
+		rest = " of what the canary leaves"
 	}
 	how := "at random"
 	if r.Chosen {
@@ -117,7 +127,26 @@ func (r *Route) text(t *text) {
 	} else if r.SplitKey != "" {
 		how = fmt.Sprintf("by %s, which the request does not have: at random", r.SplitKey)
 	}
-	t.line("split", "%s, %s", strings.Join(sides, ", "), how)
+	t.line("split", "%s%s, %s", strings.Join(sides, ", "), rest, how)
+	if r.Canary != nil {
+		r.Canary.text(t)
+	}
+}
+
+func (c *Canary) text(t *text) {
+	var steps []string
+	for _, share := range c.Steps {
+		steps = append(steps, fmt.Sprintf("%.4g%%", 100*share))
+	}
+	t.line("canary", "%s gets %s, each for %s at least, as long as it does no worse", c.Cluster, strings.Join(steps, ", "), c.Hold)
+	s := c.State
+	if s == nil {
+		return
+	}
+	t.line("", "%s at step %d of %d since %s: it gets %.4g%%%s", s.Phase, s.Step, s.Steps, s.Since.UTC().Format(time.RFC3339), 100*s.Share,
+		word(s.Reason != "", ", because: "+s.Reason))
+	t.line("", "in this step %d requests, %.4g%% failed, %.4g%% slow, against %d, %.4g%% failed, %.4g%% slow; evidence %.2f of %.2f",
+		s.Canary.Requests, 100*s.Canary.Errors, 100*s.Canary.Slow, s.Baseline.Requests, 100*s.Baseline.Errors, 100*s.Baseline.Slow, s.Evidence, s.Threshold)
 }
 
 // carriage is what stands in the place of what an upstream sees.

@@ -13,21 +13,26 @@ import (
 
 // controller is that of a route, which outlives generations as long as this part
 // of the document stays as it is: a reload must not begin a canary anew, and not
-// give a share back to one that was rolled back.
-func (e *Engine) controller(t *tenancy, spec *config.Route) *canary.Controller {
+// give a share back to one that was rolled back. Over restarts it is e.canaries
+// that remembers.
+func (e *Engine) controller(t *tenancy, spec *config.Route) (*canary.Controller, error) {
 	c := spec.Canary
-	place := keptKey{spec.Name, "", fmt.Sprintf("canary %+v", *c)}
+	definition, err := definitionOf(c)
+	if err != nil {
+		return nil, err
+	}
+	place := keptKey{spec.Name, "", "canary " + definition}
 	t.keeps = append(t.keeps, place)
-	log := e.log.With("route", spec.Name, "canary", c.Cluster)
+	log := e.log.With("route", spec.Name, "canary", c.Side())
 	return e.lodging.keep(place, func() any {
-		return canary.New(canary.Config{
+		return e.canaries.controller(spec.Name, definition, canary.Config{
 			Steps: c.Steps, Hold: time.Duration(c.Hold), MinRequests: int64(c.MinRequests), Tolerate: c.Tolerate, MaxErrors: c.MaxErrors,
 			SlowQuantile: c.SlowQuantile, SlowFactor: c.SlowFactor, FalseAlarm: c.FalseAlarm,
 			OnChange: func(s canary.State, _ canary.Saved) {
 				log.Warn("a canary changed", "phase", s.Phase, "step", s.Step, "share", s.Share, "reason", s.Reason)
 			},
-		}, time.Now())
-	}).(*canary.Controller)
+		}, log)
+	}).(*canary.Controller), nil
 }
 
 // viewCanaries is what the canaries are at, by route.

@@ -29,6 +29,9 @@ type Config struct {
 	// Zone is where this process runs, for clusters that prefer a zone and do not
 	// name it; "": nobody said.
 	Zone string
+	// State is the directory of what outlives the process; "": nothing does. No
+	// other process has the same.
+	State string
 }
 
 // Control is what the admin pages ask of the side that makes snapshots. Each
@@ -63,6 +66,7 @@ type Engine struct {
 	accessLog config.AccessLog // of the recorder; guarded by apply
 
 	lodging  lodging // what filters keep
+	canaries *canaryState
 	pressure *pressure.Monitor
 	delay    *pressure.Delay
 	memory   memorySensor
@@ -90,6 +94,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, log: cfg.Log, started: time.Now()}
 	e.dialer.SetMultipathTCP(false)
 	e.pressure = e.newPressure()
+	e.canaries = newCanaryState(cfg.State, cfg.Log)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
@@ -105,6 +110,9 @@ func (e *Engine) Apply(s *snapshot.Snapshot) error {
 		return errors.New("weir is shutting down and takes no new configuration")
 	}
 	before := e.running.Load()
+	if err := e.openState(); err != nil {
+		return err
+	}
 	var failed snapshot.Partial
 	if err := e.applyRecorder(s); err != nil {
 		failed.Add("access_log", "", config.Pos{}, err)
@@ -227,6 +235,7 @@ func (e *Engine) swap(next, before *generation) {
 	}
 	e.retain(next)
 	e.lodging.retain(next)
+	e.canaries.retain(next)
 	if before != nil {
 		e.discard(before, next)
 	}
@@ -303,6 +312,9 @@ func (e *Engine) Shutdown(ctx context.Context) {
 	}
 	e.cancel()
 	e.retired.Wait()
+	if e.canaries.stopped != nil {
+		<-e.canaries.stopped
+	}
 	e.lodging.retain(&generation{})
 	e.admin.close()
 	if e.recorder != nil {
@@ -359,6 +371,18 @@ func (e *Engine) spawn(work func()) {
 		}()
 		work()
 	}()
+}
+
+// openState reads what outlives the process, once.
+func (e *Engine) openState() error {
+	if e.canaries.path == "" || e.canaries.stopped != nil {
+		return nil
+	}
+	if err := e.canaries.open(); err != nil {
+		return err
+	}
+	e.spawn(func() { e.canaries.keep(e.ctx.Done()) })
+	return nil
 }
 
 func (e *Engine) applyRecorder(s *snapshot.Snapshot) error {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
+	"github.com/weirproxy/weir/internal/canary"
 	"github.com/weirproxy/weir/internal/control/explain"
 	"github.com/weirproxy/weir/internal/proxy/admin"
 	"github.com/weirproxy/weir/internal/proxy/route"
@@ -17,7 +19,7 @@ import (
 // it: the index finds the route and the real action runs, with nothing behind
 // it. Nothing is sent and no address is opened.
 func Explain(s *snapshot.Snapshot, q explain.Query) (*explain.Explanation, error) {
-	return explainWith(s, q, func(listener string) *route.Table {
+	return explainWith(s, q, nil, func(listener string) *route.Table {
 		var entries []route.Entry
 		for _, r := range s.Routes {
 			if serves(r, listener) {
@@ -28,12 +30,19 @@ func Explain(s *snapshot.Snapshot, q explain.Query) (*explain.Explanation, error
 	})
 }
 
-func explainWith(s *snapshot.Snapshot, q explain.Query, table func(listener string) *route.Table) (*explain.Explanation, error) {
+// explainWith takes the canaries of what runs, if anything does.
+func explainWith(s *snapshot.Snapshot, q explain.Query, canaries map[string]canary.State, table func(listener string) *route.Table) (*explain.Explanation, error) {
 	return explain.Explain(s, q, explain.Stages{
 		Find: func(listener string, req *stream.Request) []explain.Candidate {
 			return candidates(table(listener), req)
 		},
-		Act: act,
+		Act: func(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
+			var state *canary.State
+			if now, ok := canaries[r.Spec.Name]; ok {
+				state = &now
+			}
+			return act(r, state, req)
+		},
 	})
 }
 
@@ -54,10 +63,28 @@ type note func()
 
 func (n note) Add(int64) { n() }
 
+// at is a comparison that gives a canary this share and learns nothing.
+type at float64
+
+func (a at) Share() float64 { return float64(a) }
+
+func (a at) Observe(canary.Arm, bool, time.Duration, time.Time) {}
+
 // act runs the action of a route; clusters note who asked for them and answer
-// nothing.
-func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
-	var out explain.Outcome
+// nothing. state is what its canary is at; nil: nobody knows, and it begins.
+func act(r *snapshot.Route, state *canary.State, req *stream.Request) (explain.Outcome, error) {
+	out := explain.Outcome{Canary: state}
+	var tried candidate
+	if c := r.Spec.Canary; c != nil {
+		share := c.Steps[0]
+		if state != nil {
+			share = state.Share
+		}
+		tried = candidate{comparison: at(share), service: stream.ServiceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
+			out.Target, out.Cluster = req.Target, c.Side()
+			return &stream.Response{Body: stream.NoBody}, nil
+		})}
+	}
 	clusters := make([]stream.Service, len(r.Spec.To))
 	for i, to := range r.Spec.To {
 		clusters[i] = stream.ServiceFunc(func(_ context.Context, req *stream.Request) (*stream.Response, error) {
@@ -72,7 +99,7 @@ func act(r *snapshot.Route, req *stream.Request) (explain.Outcome, error) {
 			return &stream.Response{Body: stream.NoBody}, nil
 		})
 	}
-	last, err := action(r, clusters, target, candidate{}, exposing{of: func(string) (noting route.Exposure) {
+	last, err := action(r, clusters, target, tried, exposing{of: func(string) (noting route.Exposure) {
 		noting[route.ByMatch] = note(func() { out.Chosen = true })
 		return noting
 	}})
@@ -103,7 +130,7 @@ func (e *Engine) explain(question admin.Question) (admin.Explanation, error) {
 		}
 		q.Client = client
 	}
-	x, err := explainWith(g.snapshot, q, func(listener string) *route.Table {
+	x, err := explainWith(g.snapshot, q, e.viewCanaries(), func(listener string) *route.Table {
 		if f := g.fronts[listener]; f != nil {
 			return f.router.Table()
 		}

@@ -16,6 +16,7 @@ func (e *Engine) register() {
 	e.recorder.Register(e.filterSamples)
 	e.recorder.Register(e.overloadSamples)
 	e.recorder.Register(e.canarySamples)
+	e.recorder.Register(e.canaries.samples)
 	if e.cfg.Control.Metrics != nil {
 		e.recorder.Register(e.cfg.Control.Metrics)
 	}

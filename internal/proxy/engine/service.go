@@ -54,8 +54,11 @@ func (e *Engine) shareService(r *snapshot.Route, g *generation, running *service
 	}
 	var candidate candidate
 	if r.Spec.Canary != nil {
-		svc.canary = e.controller(svc.tenancy, &r.Spec)
-		candidate.service, candidate.comparison = uses[len(r.Spec.To)].forRoute(r, nil), svc.canary
+		if svc.canary, err = e.controller(svc.tenancy, &r.Spec); err != nil {
+			svc.tenancy.end()
+			return nil, fmt.Errorf("route %s: %w", r.Spec.Name, err)
+		}
+		candidate.service, candidate.comparison = uses[len(r.Spec.To)].forRoute(r, r.Spec.Canary.Labels), svc.canary
 	}
 	last, err := action(r, clusters, target, candidate, e.exposing(&r.Spec))
 	if err != nil {

@@ -53,7 +53,7 @@ func sides(r *snapshot.Route, clusters []stream.Service, canary candidate, who e
 	}
 	to, err := route.NewSplit(list, spec.Split.Key, spec.Name)
 	if err == nil && canary.service != nil {
-		side := route.Side{Name: spec.Canary.Cluster, Service: canary.service, Exposed: who.of(spec.Canary.Cluster)}
+		side := route.Side{Name: spec.Canary.Side(), Service: canary.service, Exposed: who.of(spec.Canary.Side())}
 		to, err = route.NewCanary(to, side, canary.comparison, spec.Split.Key, spec.Name)
 	}
 	if err == nil && spec.Split.Issue != nil && who.issued != nil {

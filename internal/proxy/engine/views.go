@@ -130,12 +130,15 @@ func describeAction(r *config.Route) string {
 		return fmt.Sprintf("redirect %d", r.Redirect.Status)
 	case r.Respond != nil:
 		return fmt.Sprintf("respond %d", r.Respond.Status)
-	case len(r.To) == 1:
+	case len(r.To) == 1 && r.Canary == nil:
 		return r.To[0].Side()
 	}
 	sides := make([]string, len(r.To))
 	for i, to := range r.To {
 		sides[i] = fmt.Sprintf("%s (%d)", to.Side(), to.Weight)
+	}
+	if r.Canary != nil {
+		sides = append(sides, "canary "+r.Canary.Side())
 	}
 	return strings.Join(sides, ", ")
 }

@@ -129,7 +129,7 @@ func (w *watched) ended(whole bool) {
 	}
 	failed := false
 	if w.req.GRPC == stream.GRPCCall {
-		code, ok := stream.GRPCStatus(w.Body.Trailer())
+		code, ok := stream.GRPCStatus(w.Trailer())
 		if !ok && !whole {
 			return
 		}
