@@ -60,7 +60,11 @@ func (s *service) answer(req *stream.Request, a *asked, o *object, now time.Time
 	if s.cacheStatus {
 		r.Header.Append(stream.Field{Name: "Cache-Status", Value: status, ID: stream.CacheStatus})
 	}
-	s.counts.answered(how, len(r.content.rest), age)
+	served := len(r.content.rest)
+	if a.slice {
+		served = 0 // it is counted as the client takes it
+	}
+	s.counts.answered(how, served, age)
 	if req.Method == "HEAD" && r.Status != 304 {
 		r.Body = stream.NoBody
 	}

@@ -12,6 +12,7 @@ type asked struct {
 	wishes     bool // there is a Cache-Control or a Pragma
 	conditions bool // If-None-Match, If-Modified-Since, Range
 	part       bool // Range
+	slice      bool // it asks for a slice, of which its client wants a part
 	forOrigin  bool // If-Match, If-Unmodified-Since: only the origin can tell
 }
 

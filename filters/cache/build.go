@@ -21,7 +21,7 @@ func newService(settings *Settings, env filter.Env, next stream.Service) (*servi
 	}
 	s := &service{
 		next: next, env: env, keys: k, policy: policyOf(settings), counts: newCounts(env),
-		maxObject: int64(settings.MaxObject), variants: settings.Limits.Variants, background: int64(settings.Limits.Background),
+		maxObject: int64(settings.MaxObject), slice: int64(settings.Slice), variants: settings.Limits.Variants, background: int64(settings.Limits.Background),
 		wait: time.Duration(settings.Wait), honour: settings.HonourClient, passTags: settings.PassTags, cacheStatus: settings.CacheStatus,
 	}
 	if s.shelf, err = s.keptShelf(settings); err != nil {

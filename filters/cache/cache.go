@@ -43,6 +43,7 @@ type service struct {
 	announcer *announcer // nil: purges are for this proxy alone
 
 	maxObject   int64
+	slice       int64 // 0: what is not stored is not fetched in slices
 	variants    int
 	background  int64
 	wait        time.Duration
@@ -82,6 +83,17 @@ func (s *service) get(ctx context.Context, req *stream.Request) (*stream.Respons
 	a := read(req)
 	query := s.keys.queries.of(req.Target.Query)
 	primary := s.keys.of(req, query)
+	if a.part && s.slice > 0 {
+		if resp, err, done := s.combine(ctx, req, &a, query, primary); done {
+			return resp, err
+		}
+	}
+	return s.look(ctx, &question{req: req, asked: a, query: query, primary: primary})
+}
+
+// look answers a request with what is stored under its key, or gets it.
+func (s *service) look(ctx context.Context, asking *question) (*stream.Response, error) {
+	req, a, primary := asking.req, &asking.asked, asking.primary
 	wish := (*rule.Wish)(nil)
 	if s.honour && a.wishes {
 		wish = &a.wish
@@ -96,20 +108,21 @@ func (s *service) get(ctx context.Context, req *stream.Request) (*stream.Respons
 			switch o.terms.UseAt(o.age(now), wish) {
 			case rule.Fresh:
 				req.Body.Close()
-				return s.answer(req, &a, o, now, hit, ""), nil
+				return s.answer(req, a, o, now, hit, ""), nil
 			case rule.Refresh:
-				s.refresh(req, &a, query, primary, at, o)
+				s.refresh(asking, at, o)
 				req.Body.Close()
-				return s.answer(req, &a, o, now, stale, ""), nil
+				return s.answer(req, a, o, now, stale, ""), nil
 			case rule.Accepted:
 				req.Body.Close()
-				return s.answer(req, &a, o, now, stale, ""), nil
+				return s.answer(req, a, o, now, stale, ""), nil
 			}
 		}
 		if a.wish.OnlyIfCached {
 			return s.onlyCached(req), nil
 		}
-		q := question{req: req, asked: a, query: query, primary: primary, at: at, old: o, varies: varies}
+		q := *asking
+		q.at, q.old, q.varies = at, o, varies
 		if resp, err, again := s.miss(ctx, &q, now); !again {
 			return resp, err
 		}
@@ -187,4 +200,5 @@ type question struct {
 	old        *object   // stored, and not to be used without asking; nil: none
 	varies     bool      // responses of the primary key differ
 	background bool      // there is no client
+	slice      rule.Part // asked for in the place of all; empty: all of it is
 }

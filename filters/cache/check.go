@@ -16,9 +16,15 @@ import (
 // maxNames bounds the lists that each request is compared with.
 const maxNames = 100
 
+// minSlice bounds how many fetches a range is made of.
+const minSlice = 64 << 10
+
 func check(s *Settings, report *config.Report) {
 	if s.MaxObject > s.Size {
 		report.Errorf("max_object", "raise size, or lower max_object", "one response may be larger (%s) than all of the cache (%s)", s.MaxObject, s.Size)
+	}
+	if s.Slice != 0 && (s.Slice < minSlice || s.Slice > s.MaxObject) {
+		report.Errorf("slice", "write 1MiB, and no more than max_object", "slices of %s: from %s to max_object (%s) they can be stored", s.Slice, config.Size(minSlice), s.MaxObject)
 	}
 	if s.Disk.Path != "" && !filepath.IsAbs(s.Disk.Path) {
 		report.Errorf("disk.path", "write it from the root", "%q is relative to a folder that may be another after a restart", s.Disk.Path)

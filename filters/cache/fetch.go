@@ -155,6 +155,9 @@ func (s *service) fetching(q *question) *stream.Request {
 	} else {
 		rule.StripConditions(&ask.Header)
 	}
+	if q.slice.End > 0 {
+		ask.Header.AddID(stream.Range, rule.AskFor(q.slice))
+	}
 	return ask
 }
 
@@ -221,7 +224,7 @@ func (s *service) confirmed(x *expedition, resp *stream.Response) *stream.Respon
 	if _, dated := header.GetID(stream.Date); !dated {
 		fresh.SetID(stream.Date, rule.Date(x.times.Received))
 	}
-	terms, why := rule.Judge(&stream.Response{Status: x.old.status, Header: fresh}, x.asked.asker, x.times, &s.policy)
+	terms, why := s.terms(x, &stream.Response{Status: x.old.status, Header: fresh, Length: int64(len(x.old.body))})
 	o := &object{
 		key: x.at, labels: x.old.labels, status: x.old.status, body: x.old.body, terms: terms, received: x.times.Received,
 		header: keptHeader(&fresh, s.passTags, true, x.times.Received),
@@ -310,9 +313,22 @@ func (s *service) passOn(ctx context.Context, x *expedition, resp *stream.Respon
 	return resp
 }
 
+// terms are those of a response; a slice is judged as all of it would be, once it
+// is the part that was asked for.
+func (s *service) terms(x *expedition, resp *stream.Response) (rule.Terms, rule.Refusal) {
+	if x.slice.End == 0 {
+		return rule.Judge(resp, x.asked.asker, x.times, &s.policy)
+	}
+	whole, ok := rule.AsWhole(resp, x.slice)
+	if !ok {
+		return rule.Terms{}, rule.OddPart
+	}
+	return rule.Judge(whole, x.asked.asker, x.times, &s.policy)
+}
+
 // judge says whether a response is stored; the object has no content yet.
 func (s *service) judge(x *expedition, resp *stream.Response) (*object, []string, rule.Refusal) {
-	terms, why := rule.Judge(resp, x.asked.asker, x.times, &s.policy)
+	terms, why := s.terms(x, resp)
 	if why != rule.Kept {
 		return nil, nil, why
 	}

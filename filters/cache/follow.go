@@ -36,7 +36,9 @@ func (s *service) follow(ctx context.Context, q *question, f *flight) (resp *str
 	case f.filled.length >= 0 && !q.asked.conditions:
 		q.req.Body.Close()
 		s.counts.results[coalesced].Add(1)
-		s.counts.served.Add(f.filled.length)
+		if !q.asked.slice {
+			s.counts.served.Add(f.filled.length)
+		}
 		return s.streamed(q, f.object, s.reader(ctx, f.filled, f.leave), f.filled.length, q.missed()+suffixCollapsed), nil, false
 	}
 	return s.watch(ctx, q, f)

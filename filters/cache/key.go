@@ -2,6 +2,7 @@ package cache
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 
@@ -27,7 +28,7 @@ func newKeys(route string, s *Settings) (keys, error) {
 	// force goes with it.
 	rules := *s
 	rules.Size, rules.MaxObject, rules.Disk, rules.Limits, rules.Wait, rules.CacheStatus = 0, 0, Disk{}, Limits{}, 0, false
-	rules.Store = nil
+	rules.Store, rules.Slice = nil, 0
 	text, err := json.Marshal(rules)
 	if err != nil {
 		return keys{}, fmt.Errorf("writing the settings into the keys: %w", err)
@@ -104,6 +105,15 @@ func saysWhere(name string) bool {
 		}
 	}
 	return false
+}
+
+// sliceOf is the key of a slice of what lies under a primary key.
+func sliceOf(primary store.Key, part rule.Part) store.Key {
+	text := append(make([]byte, 0, 64), primary[:]...)
+	text = append(text, "slice"...)
+	text = binary.BigEndian.AppendUint64(text, uint64(part.Start)) //nolint:gosec // not negative
+	text = binary.BigEndian.AppendUint64(text, uint64(part.End))   //nolint:gosec // not negative
+	return sha256.Sum256(text)
 }
 
 // variant is the key of a request among those of one primary key: by the fields

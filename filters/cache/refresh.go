@@ -4,18 +4,18 @@ import (
 	"io"
 
 	"github.com/weirproxy/weir/filters/cache/store"
-	"github.com/weirproxy/weir/stream"
 )
 
 // refresh has a stored response fetched anew, unless that is under way already
 // or many others are (RFC 5861 section 3). It does not wait.
-func (s *service) refresh(req *stream.Request, a *asked, query string, primary, at store.Key, o *object) {
+func (s *service) refresh(asking *question, at store.Key, o *object) {
 	if !s.shelf.takeBackground(s.background) {
 		return
 	}
-	q := &question{asked: *a, query: query, primary: primary, at: at, old: o, background: true}
-	q.req = req // for the key alone
-	f, lead := s.shelf.table.enter(s.flightKey(q), urlOf(&req.Target, query), &s.shelf.log, true, func() bool { return true })
+	own := *asking
+	q := &own
+	q.at, q.old, q.background = at, o, true
+	f, lead := s.shelf.table.enter(s.flightKey(q), urlOf(&q.req.Target, q.query), &s.shelf.log, true, func() bool { return true })
 	if !lead {
 		if f != nil {
 			f.leave()
@@ -23,7 +23,7 @@ func (s *service) refresh(req *stream.Request, a *asked, query string, primary, 
 		s.shelf.background.Add(-1)
 		return
 	}
-	q.req = detached(req) // the request ends before the fetch does
+	q.req = detached(q.req) // the request ends before the fetch does
 	s.counts.refreshes.Add(1)
 	s.env.Go(func() {
 		defer s.shelf.background.Add(-1)

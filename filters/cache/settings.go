@@ -13,6 +13,10 @@ type Settings struct {
 	Size config.Size `yaml:"size" json:"size" min:"65536"`
 	// MaxObject is the largest response that is stored.
 	MaxObject config.Size `yaml:"max_object" json:"max_object" min:"1024" max:"1073741824"`
+	// Slice is the size of the parts in which a range is fetched whose response is
+	// not stored, to be stored each by itself, where the upstream gives strong
+	// entity tags. 0: such a range passes by the cache.
+	Slice config.Size `yaml:"slice" json:"slice" max:"1073741824"`
 	// Disk is a second tier, in files.
 	Disk Disk `yaml:"disk" json:"disk"`
 	// Key says what makes two requests ask for the same.

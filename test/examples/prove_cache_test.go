@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // cache: a shop whose pages say how often they were made.
@@ -17,6 +18,12 @@ func cache() example {
 		w.Header().Set("Cache-Control", "max-age=600")
 		if r.URL.Path == "/basket" {
 			w.Header().Set("Cache-Control", "private")
+		}
+		if r.URL.Path == "/film" {
+			w.Header().Set("ETag", `"1"`)
+			http.ServeContent(w, r, "film", time.Time{}, strings.NewReader(strings.Repeat("film", 1<<20)))
+			made.Add(1)
+			return
 		}
 		fmt.Fprintf(w, "%s made %d", r.RequestURI, made.Add(1))
 	}
@@ -45,11 +52,18 @@ func proveCache(t *testing.T, x *running) {
 	if again.header.Get("Cache-Tag") != "" || again.header.Get("Age") == "" {
 		t.Errorf("again: %v", again.header)
 	}
+	part := call{path: "/film", header: map[string]string{"Range": "bytes=1048570-1048581"}} // of two slices
+	for _, want := range []string{"fwd=uri-miss; stored", "hit; ttl="} {
+		a := x.ask(part)
+		if got := a.header.Get("Cache-Status"); a.status != 206 || a.body != "lmfilmfilmfi" || !strings.HasPrefix(got, "weir; "+want) {
+			t.Errorf("a part: %d %q, %q", a.status, a.body, got)
+		}
+	}
 	x.get("/basket")
 	status("private", x.get("/basket"), "fwd=bypass")
 	x.addrs["admin"] = filepath.Join(x.dir, "admin.sock")
 	purge := call{listener: "admin", method: "POST", path: "/filters/cache/purge", header: map[string]string{"Content-Type": "application/json"}, body: `{"tag":"shop"}`}
-	if a := x.ask(purge); a.status != 200 || !strings.Contains(a.body, `"purged":1`) {
+	if a := x.ask(purge); a.status != 200 || !strings.Contains(a.body, `"purged":3`) {
 		t.Errorf("purge: %d %s", a.status, a.body)
 	}
 	status("purged", x.get("/?page=1"), "fwd=uri-miss; stored")

@@ -27,6 +27,7 @@ const (
 	BrokeOff       Refusal = "broke_off"
 	Purged         Refusal = "purged" // while it was on its way
 	GuardedVariant Refusal = "variant_guard"
+	OddPart        Refusal = "part" // another part than was asked for, or one that nothing says belongs to the others
 	TagsAny        Refusal = "tags" // too many, or too long, to be purged by
 )
 
@@ -205,7 +206,7 @@ func (t *Terms) Lets(a Asker) bool {
 // next request will meet it again, whoever asks.
 func (r Refusal) OfResponse() bool {
 	switch r {
-	case NoStore, Private, SetsCookie, NoLifetime, OddStatus, VaryAny, Changed, TooLarge, TagsAny:
+	case NoStore, Private, SetsCookie, NoLifetime, OddStatus, VaryAny, Changed, TooLarge, TagsAny, OddPart:
 		return true
 	}
 	return false
@@ -215,6 +216,6 @@ func (r Refusal) OfResponse() bool {
 func Refusals() []Refusal {
 	return []Refusal{
 		NoStore, Private, Authorized, WithCookie, SetsCookie, NoLifetime, OddStatus, VaryAny, Changed, TooLarge, NoRoom, BrokeOff, Purged,
-		GuardedVariant, TagsAny,
+		GuardedVariant, TagsAny, OddPart,
 	}
 }
