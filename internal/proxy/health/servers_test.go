@@ -11,9 +11,13 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/internal/postgrestest"
 	"github.com/weirproxy/weir/internal/redis/redistest"
 	"github.com/weirproxy/weir/internal/snapshot"
 )
+
+// patience bounds every wait for a real server.
+const patience = 20 * time.Second
 
 // askServer makes one check of a real server on a Unix socket.
 func askServer(t *testing.T, socket, password string, spec config.HealthCheck) string {
@@ -63,26 +67,26 @@ func TestRealReplica(t *testing.T) {
 }
 
 func TestRealPostgres(t *testing.T) {
-	p := newPostgres(t)
-	stop := p.start("database system is ready to accept connections")
+	p := postgrestest.New(t)
+	stop := p.Start("database system is ready to accept connections")
 	for _, tt := range []struct{ user, database, want string }{
 		{"", "", ""},
 		{"nobody", "nothing", ""},
 	} {
-		if got := askServer(t, p.socket(), "", config.HealthCheck{Type: "postgres", User: tt.user, Database: tt.database}); got != tt.want {
+		if got := askServer(t, p.Socket(), "", config.HealthCheck{Type: "postgres", User: tt.user, Database: tt.database}); got != tt.want {
 			t.Errorf("%q at %q: %q, want %q", tt.user, tt.database, got, tt.want)
 		}
 	}
 	stop()
-	if got := askServer(t, p.socket(), "", config.HealthCheck{Type: "postgres"}); got == "" {
+	if got := askServer(t, p.Socket(), "", config.HealthCheck{Type: "postgres"}); got == "" {
 		t.Error("a server that is gone is fit")
 	}
 	// A standby that nobody may read from takes no logins, for ever.
-	if err := os.WriteFile(filepath.Join(p.data(), "standby.signal"), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(p.Data(), "standby.signal"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	defer p.start("entering standby mode", "hot_standby=off")()
-	got := askServer(t, p.socket(), "", config.HealthCheck{Type: "postgres"})
+	defer p.Start("entering standby mode", "hot_standby=off")()
+	got := askServer(t, p.Socket(), "", config.HealthCheck{Type: "postgres"})
 	if !strings.HasPrefix(got, "the server takes no logins: the database system is ") || !strings.HasSuffix(got, " (57P03)") {
 		t.Errorf("%q, want that it takes no logins", got)
 	}

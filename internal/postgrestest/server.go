@@ -1,4 +1,6 @@
-package health
+// Package postgrestest runs a real PostgreSQL server for tests: on a Unix socket
+// and, if they like, on a port of the loopback network, with nothing kept.
+package postgrestest
 
 import (
 	"bufio"
@@ -17,26 +19,26 @@ import (
 // patience bounds every wait for a real server.
 const patience = 20 * time.Second
 
-// postgres is a real server on a Unix socket in a directory of its own.
-type postgres struct {
-	t     *testing.T
+// Server is a server with a directory of its own.
+type Server struct {
+	t     testing.TB
 	dir   string
 	owner *syscall.SysProcAttr // it refuses to run as root
 }
 
-// newPostgres makes one that does not run yet.
-func newPostgres(t *testing.T) *postgres {
+// New makes a server that does not run yet. Its user postgres has a password.
+func New(t testing.TB) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &postgres{t: t, dir: dir, owner: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
+	p := &Server{t: t, dir: dir, owner: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
 	if os.Getuid() == 0 {
 		p.disown()
 	}
-	out, err := p.command("initdb", "-D", p.data(), "-U", "postgres", "-A", "scram-sha-256", "--pwfile", p.write("password", "s3cret"), "--no-sync").CombinedOutput()
+	out, err := p.command("initdb", "-D", p.Data(), "-U", "postgres", "-A", "scram-sha-256", "--pwfile", p.Write("password", "s3cret"), "--no-sync").CombinedOutput()
 	if err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
@@ -44,7 +46,7 @@ func newPostgres(t *testing.T) *postgres {
 }
 
 // disown gives the directory to the user that Debian makes for the server.
-func (p *postgres) disown() {
+func (p *Server) disown() {
 	owner, err := user.Lookup("postgres")
 	if err != nil {
 		p.t.Fatal(err)
@@ -57,20 +59,28 @@ func (p *postgres) disown() {
 	p.owner.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-func (p *postgres) data() string { return filepath.Join(p.dir, "data") }
+// Data is where its files are.
+func (p *Server) Data() string { return filepath.Join(p.dir, "data") }
 
-func (p *postgres) socket() string { return filepath.Join(p.dir, ".s.PGSQL.5432") }
+// Socket is the Unix socket that it serves.
+func (p *Server) Socket() string { return filepath.Join(p.dir, ".s.PGSQL.5432") }
 
-func (p *postgres) write(name, content string) string {
+// Write puts a file into its directory, which the server may read alone.
+func (p *Server) Write(name, content string) string {
 	path := filepath.Join(p.dir, name)
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		p.t.Fatal(err)
+	}
+	if c := p.owner.Credential; c != nil { // it refuses keys that others may read
+		if err := os.Chown(path, int(c.Uid), int(c.Gid)); err != nil {
+			p.t.Fatal(err)
+		}
 	}
 	return path
 }
 
 // command is a program of PostgreSQL, which Debian keeps out of the path.
-func (p *postgres) command(name string, args ...string) *exec.Cmd {
+func (p *Server) command(name string, args ...string) *exec.Cmd {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
@@ -84,10 +94,10 @@ func (p *postgres) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start runs it until it says so, and returns what ends it.
-func (p *postgres) start(said string, settings ...string) (stop func()) {
+// Start runs it with settings until it says so, and returns what ends it.
+func (p *Server) Start(said string, settings ...string) (stop func()) {
 	p.t.Helper()
-	args := []string{"-D", p.data(), "-k", p.dir, "-c", "listen_addresses=", "-c", "fsync=off"}
+	args := []string{"-D", p.Data(), "-k", p.dir, "-c", "listen_addresses=", "-c", "fsync=off"}
 	for _, s := range settings {
 		args = append(args, "-c", s)
 	}
