@@ -174,10 +174,29 @@ type ClusterLimits struct {
 	MaxConnections int `yaml:"max_connections" json:"max_connections" min:"1"`
 	// MaxRequests is the largest number of requests under way.
 	MaxRequests int `yaml:"max_requests" json:"max_requests" min:"1"`
+	// MaxRetries is the largest number of retries under way, those that wait for
+	// their turn included; 0: what retry_budget allows.
+	MaxRetries int `yaml:"max_retries" json:"max_retries,omitempty"`
+	// Endpoint, when present, bounds what each endpoint is asked to do at once.
+	Endpoint *EndpointLimits `yaml:"endpoint" json:"endpoint,omitempty"`
 	// MaxHeaderCount is the largest number of header fields of a response.
 	MaxHeaderCount int `yaml:"max_header_count" json:"max_header_count" min:"1"`
 	// MaxHeaderBytes is the largest size of a response head.
 	MaxHeaderBytes Size `yaml:"max_header_bytes" json:"max_header_bytes" min:"1"`
+}
+
+// EndpointLimits bound what each endpoint is asked to do at once. One that is at a
+// limit is passed over while another has room.
+type EndpointLimits struct {
+	// MaxConnections is the largest number of open connections to one endpoint,
+	// idle included; 0: no limit.
+	MaxConnections int `yaml:"max_connections" json:"max_connections,omitempty"`
+	// MaxRequests is the largest number of requests under way at one endpoint; 0:
+	// no limit.
+	MaxRequests int `yaml:"max_requests" json:"max_requests,omitempty"`
+	// MaxPending is the largest number of requests that wait for a connection to
+	// one endpoint, be it opened or become free; 0: no limit.
+	MaxPending int `yaml:"max_pending" json:"max_pending,omitempty"`
 }
 
 // Breaker refuses requests while the cluster fails.

@@ -86,10 +86,10 @@ func (d *decoder) bounded(t *tree, v reflect.Value, key string, r rule) bool {
 	}
 	least, most := r.limits()
 	if n < least {
-		return d.fail(t, span(least, most), "%s: %s is less than %v", key, t.text, least)
+		return d.fail(t, span(least, most), "%s: %s is less than %s", key, t.text, plain(least))
 	}
 	if n > most {
-		return d.fail(t, span(least, most), "%s: %s is more than %v", key, t.text, most)
+		return d.fail(t, span(least, most), "%s: %s is more than %s", key, t.text, plain(most))
 	}
 	return true
 }
@@ -109,8 +109,11 @@ func span(least, most float64) string {
 	if most == math.MaxFloat64 {
 		return fmt.Sprintf("write at least %v", least)
 	}
-	return fmt.Sprintf("write a number from %v to %.0f", least, most)
+	return fmt.Sprintf("write a number from %s to %s", plain(least), plain(most))
 }
+
+// plain is a number as people write it: 0.9, 2147483647.
+func plain(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 // isName tells what may name an object: it stands in logs, metrics, paths of
 // the admin pages and on command lines.

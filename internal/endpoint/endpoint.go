@@ -31,7 +31,8 @@ func (s Spec) identity() identity { return identity{s.Network, s.Address, s.Host
 
 // Transport makes one attempt at an endpoint.
 //
-// Counting: the cluster calls Began before Serve. When Serve returns a
+// Counting: the cluster calls Began before Serve, which it does not call when that
+// has a fault. When Serve returns a
 // response, the transport calls Ended exactly once, when that exchange is over
 // (response body closed, tunnel ended); it may do so before Serve returns when
 // the body is in memory already. When Serve returns an error or panics, the
@@ -71,6 +72,8 @@ type Endpoint struct {
 	_ [64]byte // picks read the words above while requests write those below
 
 	inFlight    atomic.Int64
+	connections atomic.Int64  // open
+	pending     atomic.Int64  // attempts that wait for a connection
 	nextReport  atomic.Int64  // nanoseconds since born from which on a report is read
 	factor      atomic.Uint64 // bits of the float64 that Factor is; 0: 1
 	latency     ewma.Peak
@@ -104,8 +107,18 @@ func (e *Endpoint) Weight() int { return int(e.weight.Load()) }
 // InFlight is the number of attempts under way.
 func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
 
-// Began counts an attempt that begins.
-func (e *Endpoint) Began() {
+// Began counts an attempt that begins, unless as many are under way as may be.
+func (e *Endpoint) Began() *stream.Fault {
+	if !take(&e.inFlight, e.load.each.requests) {
+		return full(FullRequests)
+	}
+	e.requests.Add(1)
+	return nil
+}
+
+// Checks counts an attempt of our own that begins, a health check: it is not
+// refused for what is under way.
+func (e *Endpoint) Checks() {
 	e.inFlight.Add(1)
 	e.requests.Add(1)
 }

@@ -152,6 +152,8 @@ type Status struct {
 	Until  time.Time // end of the ejection; zero when not ejected
 
 	InFlight    int64
+	Pending     int64 // attempts that wait for a connection
+	Full        bool  // it has no room for one more
 	Requests    int64 // attempts ever
 	Failures    int64 // that count for ejection
 	Consecutive int64
@@ -163,7 +165,7 @@ type Status struct {
 func (e *Endpoint) Status(now time.Time) Status {
 	st := Status{
 		Network: e.Network, Address: e.Address, Host: e.Host, Weight: e.Weight(), Place: e.Place(),
-		InFlight: e.inFlight.Load(), Requests: e.requests.Load(), Failures: e.failures.Load(),
+		InFlight: e.inFlight.Load(), Pending: e.pending.Load(), Full: !e.HasRoom(), Requests: e.requests.Load(), Failures: e.failures.Load(),
 		Consecutive: e.consecutive.Load(),
 	}
 	if e.Transport != nil {

@@ -11,6 +11,7 @@ import (
 type Load struct {
 	maxRequests    int64 // 0: no limit
 	maxConnections int64 // 0: no limit
+	each           each  // the limits of each endpoint
 
 	changes atomic.Uint64 // of the health of any endpoint
 

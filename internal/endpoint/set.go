@@ -21,6 +21,7 @@ type Set struct {
 	standing   atomic.Pointer[Standing]
 	restanding sync.Mutex // held by who makes another standing
 	busy       atomic.Pointer[busy]
+	capacity   atomic.Pointer[capacity]
 
 	// picked are the endpoints with a weight, in order; tickets 0 to total-1
 	// are dealt out among them by weight: ticket t belongs to the first one

@@ -67,6 +67,46 @@ func (o *overloaded) prove(t *testing.T, x *running) {
 	t.Error("the breaker stays closed while everything fails")
 }
 
+// crowded are the two upstreams of endpoint-limits.yaml.
+type crowded struct{ first, second *overloaded }
+
+// endpointLimits is the example with its upstreams.
+func endpointLimits() example {
+	let := make(chan struct{})
+	c := &crowded{&overloaded{here: make(chan struct{}, 8), let: let}, &overloaded{here: make(chan struct{}, 8), let: let}}
+	return example{setup: c.setup, prove: c.prove}
+}
+
+func (c *crowded) setup(t *testing.T) map[string]string {
+	first, second := c.first.setup(t), c.second.setup(t)
+	first["127.0.0.1:9002"] = second["127.0.0.1:9001"]
+	return first
+}
+
+func (c *crowded) prove(t *testing.T, x *running) {
+	answers := make(chan answer, 8)
+	for range 6 {
+		go func() { answers <- x.get("/") }()
+	}
+	for range 2 {
+		<-c.first.here
+		<-c.second.here
+	}
+	x.addrs["admin"] = filepath.Join(x.dir, "admin.sock")
+	for _, want := range []string{"2 of 2", ", full"} {
+		if shown := x.ask(call{listener: "admin", path: "/clusters?format=text"}).body; strings.Count(shown, want) != 2 {
+			t.Errorf("the admin page has %q not for both endpoints:\n%s", want, shown)
+		}
+	}
+	if a := <-answers; a.status != 503 || !strings.Contains(a.body, "queue") { // one waits, the other finds no room to
+		t.Errorf("over the queue: %d, %q", a.status, a.body)
+	}
+	close(c.first.let)
+	for range 5 {
+		x.want("served", <-answers, 200)
+	}
+}
+
 func setupHedging(t *testing.T) map[string]string {
 	var stuck atomic.Bool
 	side := func(name string) http.Handler {

@@ -8,6 +8,7 @@ import (
 
 // checkGates looks at the limits of a cluster beyond its numbers.
 func checkGates(spec *config.Cluster, r *config.Report) {
+	checkLimits(&spec.Limits, r.Below("limits"))
 	if spec.Breaker != nil {
 		checkBreaker(spec.Breaker, r.Below("breaker"))
 	}
@@ -24,6 +25,27 @@ func checkGates(spec *config.Cluster, r *config.Report) {
 		if _, err := requestkey.Parse(spec.Fair.Key); err != nil {
 			r.Errorf("fair.key", "write client, header:NAME, cookie:NAME, query:NAME or claim:NAME", "fair: %v", err)
 		}
+	}
+}
+
+// checkLimits looks at limits that are never reached.
+func checkLimits(l *config.ClusterLimits, r *config.Report) {
+	if l.MaxRetries > l.MaxRequests {
+		r.Warnf("max_retries", "make it smaller than max_requests", "max_retries (%d) is larger than max_requests (%d), and is never reached", l.MaxRetries, l.MaxRequests)
+	}
+	each := l.Endpoint
+	if each == nil {
+		return
+	}
+	r = r.Below("endpoint")
+	if each.MaxRequests > l.MaxRequests {
+		r.Warnf("max_requests", "make it smaller than limits.max_requests", "max_requests (%d) of each endpoint is larger than that of the cluster (%d), and is never reached", each.MaxRequests, l.MaxRequests)
+	}
+	if each.MaxConnections > l.MaxConnections {
+		r.Warnf("max_connections", "make it smaller than limits.max_connections", "max_connections (%d) of each endpoint is larger than that of the cluster (%d), and is never reached", each.MaxConnections, l.MaxConnections)
+	}
+	if *each == (config.EndpointLimits{}) {
+		r.Warnf("", "write for example max_requests: 100, or remove it", "endpoint limits nothing")
 	}
 }
 

@@ -342,10 +342,24 @@ func clusterOf(k *snapshot.Cluster) Cluster {
 			c.Sticky = s.Header
 		}
 	}
+	c.Limits = limitsOf(&k.Spec.Limits)
 	for _, endpoint := range k.Spec.Endpoints {
 		c.Endpoints = append(c.Endpoints, Endpoint{
 			Address: cmp.Or(endpoint.Address, "SRV "+endpoint.SRV), Weight: endpoint.Weight, Priority: endpoint.Priority, Zone: endpoint.Zone, Labels: endpoint.Labels,
 		})
 	}
 	return c
+}
+
+// limitsOf is nil for those that every cluster has.
+func limitsOf(spec *config.ClusterLimits) *Limits {
+	usual, each := config.Default[config.ClusterLimits](), spec.Endpoint
+	if each == nil && spec.MaxRequests == usual.MaxRequests && spec.MaxConnections == usual.MaxConnections && spec.MaxRetries == usual.MaxRetries {
+		return nil
+	}
+	l := &Limits{Requests: spec.MaxRequests, Connections: spec.MaxConnections, Retries: spec.MaxRetries}
+	if each != nil {
+		l.Endpoint = &EndpointLimits{Requests: each.MaxRequests, Connections: each.MaxConnections, Pending: each.MaxPending}
+	}
+	return l
 }

@@ -149,8 +149,25 @@ type Cluster struct {
 	TLS            bool            `json:"tls"`
 	Protocol       string          `json:"protocol"`
 	ProxyProtocol  string          `json:"proxy_protocol"`
+	Limits         *Limits         `json:"limits,omitempty"` // absent: the usual ones
 	SRV            string          `json:"srv,omitempty"`
 	Endpoints      []Endpoint      `json:"endpoints,omitempty"`
+}
+
+// Limits are what the cluster and each of its endpoints have to do at once at the
+// most; 0: no limit.
+type Limits struct {
+	Requests    int             `json:"max_requests"`
+	Connections int             `json:"max_connections"`
+	Retries     int             `json:"max_retries,omitempty"`
+	Endpoint    *EndpointLimits `json:"endpoint,omitempty"`
+}
+
+// EndpointLimits are those of each endpoint.
+type EndpointLimits struct {
+	Requests    int `json:"max_requests,omitempty"`
+	Connections int `json:"max_connections,omitempty"`
+	Pending     int `json:"max_pending,omitempty"`
 }
 
 // Endpoint is one address as written.

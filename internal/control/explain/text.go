@@ -183,6 +183,29 @@ func (c *Cluster) text(t *text) {
 		word(c.Protocol != "" && c.Protocol != "auto", ", "+c.Protocol),
 		word(c.ProxyProtocol != "" && c.ProxyProtocol != "off", ", PROXY protocol "+c.ProxyProtocol))
 	t.line("", "%s", strings.Join(endpoints, ", "))
+	if l := c.Limits; l != nil {
+		t.line("limits", "%s", l.text())
+	}
+}
+
+// text is "4096 requests, 4096 connections; each endpoint 100 requests".
+func (l *Limits) text() string {
+	all := counts("requests", l.Requests, "connections", l.Connections, "retries", l.Retries)
+	if l.Endpoint == nil {
+		return all
+	}
+	return all + "; each endpoint " + counts("requests", l.Endpoint.Requests, "connections", l.Endpoint.Connections, "that wait for a connection", l.Endpoint.Pending)
+}
+
+// counts is "1 what, 2 what" for pairs of them, without those of 0.
+func counts(pairs ...any) string {
+	var words []string
+	for i := 0; i < len(pairs); i += 2 {
+		if n := pairs[i+1].(int); n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, pairs[i]))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // balancing is how an endpoint is chosen.

@@ -52,6 +52,9 @@ func printClusters(out *strings.Builder, clusters []Cluster) {
 		}
 		fmt.Fprintf(out, "%s  balance %s, requests %s, connections %s", printable(c.Name), printable(c.Balance),
 			of(c.Requests, c.MaxRequests), of(c.Connections, c.MaxConnections))
+		if c.MaxRetries > 0 || c.Retries > 0 {
+			fmt.Fprintf(out, ", retries %s", of(c.Retries, c.MaxRetries))
+		}
 		if c.RetryBudget != "" {
 			fmt.Fprintf(out, ", retries %s", printable(c.RetryBudget))
 		}
@@ -60,7 +63,7 @@ func printClusters(out *strings.Builder, clusters []Cluster) {
 		}
 		fmt.Fprintln(out)
 		printLevels(out, c.Levels)
-		printEndpoints(out, c.Endpoints)
+		printEndpoints(out, c.Endpoints, c.Each)
 	}
 }
 
@@ -103,12 +106,18 @@ func (e *Endpoint) weight() string {
 	return text
 }
 
-func printEndpoints(out *strings.Builder, endpoints []Endpoint) {
-	rows := [][]string{{"  ENDPOINT", "HOST", "PLACE", "WEIGHT", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "IN A ROW", "EJECTED", "OPEN", "IDLE", "HORIZON", "LATENCY", "REASON"}}
+func printEndpoints(out *strings.Builder, endpoints []Endpoint, each *EndpointLimits) {
+	if each == nil {
+		each = &EndpointLimits{}
+	}
+	rows := [][]string{{"  ENDPOINT", "HOST", "PLACE", "WEIGHT", "HEALTH", "IN FLIGHT", "PENDING", "REQUESTS", "FAILURES", "IN A ROW", "EJECTED", "OPEN", "IDLE", "HORIZON", "LATENCY", "REASON"}}
 	for _, e := range endpoints {
 		health, horizon, latency := e.Health, "", ""
 		if !e.Until.IsZero() {
 			health += " until " + e.Until.UTC().Format(time.TimeOnly)
+		}
+		if e.Full {
+			health += ", full"
 		}
 		if e.Horizon > 0 {
 			horizon = e.Horizon.String()
@@ -121,8 +130,8 @@ func printEndpoints(out *strings.Builder, endpoints []Endpoint) {
 			latency = time.Duration(e.Latency).Round(100 * time.Microsecond).String()
 		}
 		rows = append(rows, []string{
-			"  " + e.Address, e.Host, e.place(), e.weight(), health, fmt.Sprint(e.InFlight), fmt.Sprint(e.Requests),
-			fmt.Sprint(e.Failures), fmt.Sprint(e.Consecutive), fmt.Sprint(e.Ejections), fmt.Sprint(e.Open), fmt.Sprint(e.Idle), horizon, latency, reason,
+			"  " + e.Address, e.Host, e.place(), e.weight(), health, of(e.InFlight, each.Requests), of(e.Pending, each.Pending), fmt.Sprint(e.Requests),
+			fmt.Sprint(e.Failures), fmt.Sprint(e.Consecutive), fmt.Sprint(e.Ejections), of(int64(e.Open), each.Connections), fmt.Sprint(e.Idle), horizon, latency, reason,
 		})
 	}
 	table(out, rows)

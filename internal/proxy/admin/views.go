@@ -68,11 +68,22 @@ type Cluster struct {
 	MaxRequests    int64  `json:"max_requests"`
 	Connections    int64  `json:"connections"` // open, idle included
 	MaxConnections int64  `json:"max_connections"`
+	Retries        int64  `json:"retries"`                // under way
+	MaxRetries     int64  `json:"max_retries,omitempty"`  // 0: what the budget allows
 	RetryBudget    string `json:"retry_budget,omitempty"` // "12 of 20 left"
 	Held           string `json:"held,omitempty"`
 	// Levels are the priorities, when there are several, or zones, or panic.
-	Levels    []Level    `json:"levels,omitempty"`
-	Endpoints []Endpoint `json:"endpoints"`
+	Levels []Level `json:"levels,omitempty"`
+	// Each are the limits of each endpoint, if it has some.
+	Each      *EndpointLimits `json:"endpoint_limits,omitempty"`
+	Endpoints []Endpoint      `json:"endpoints"`
+}
+
+// EndpointLimits are those of each endpoint of a cluster; 0: no limit.
+type EndpointLimits struct {
+	Requests    int64 `json:"max_requests,omitempty"`
+	Connections int64 `json:"max_connections,omitempty"`
+	Pending     int64 `json:"max_pending,omitempty"`
 }
 
 // Level is the part of a cluster with one priority.
@@ -105,6 +116,8 @@ type Endpoint struct {
 	Since       time.Time `json:"since"`             // of the health
 	Until       time.Time `json:"until,omitzero"`    // end of the ejection
 	InFlight    int64     `json:"in_flight"`         // attempts under way
+	Pending     int64     `json:"pending"`           // of them, those that wait for a connection
+	Full        bool      `json:"full,omitempty"`    // at a limit of its own: passed over
 	Requests    int64     `json:"requests"`          // attempts ever
 	Failures    int64     `json:"failures"`          // that count for ejection
 	Consecutive int64     `json:"consecutive"`       // failures in a row
@@ -133,7 +146,7 @@ func EndpointOf(st endpoint.Status, horizon time.Duration) Endpoint {
 		Network: st.Network, Address: st.Address, Host: st.Host, Weight: st.Weight,
 		Priority: st.Place.Priority, Zone: st.Place.Zone, Labels: st.Place.Labels,
 		Health: st.Health.String(), Reason: st.Reason, Since: st.Since, Until: st.Until,
-		InFlight: st.InFlight, Requests: st.Requests, Failures: st.Failures,
+		InFlight: st.InFlight, Pending: st.Pending, Full: st.Full, Requests: st.Requests, Failures: st.Failures,
 		Consecutive: st.Consecutive, Ejections: st.Ejections, Open: st.Open, Idle: st.Idle,
 		Horizon: Duration(horizon),
 	}

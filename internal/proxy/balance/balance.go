@@ -8,7 +8,11 @@
 // turn a guess into an outage. An unfit endpoint is never picked: somebody
 // configured the check that says so. When all are unfit there is no endpoint.
 //
-// Within these, an endpoint that was not tried yet comes first.
+// Within these, an endpoint that was not tried yet comes first. One that is at a
+// limit of its own is passed over; when all are, one of them is picked, and whoever
+// asks finds out: it is fit, so that nobody has to go to an ejected one. Among very
+// many endpoints the last few with room may be missed: looking for them would make
+// every pick slow just when there is too much to do.
 //
 // balance.go has the rotation and chance, peakewma.go the two that compare two
 // draws, hash.go those by key, layered.go what stands above all of them:
@@ -142,49 +146,55 @@ func search[D drawer](d D, set *endpoint.Set, now time.Time, tried []*endpoint.E
 		return -1, false
 	}
 	first := d.draw(set)
-	if e := set.At(first); set.May(e, now) && !slices.Contains(tried, e) && takes(set, e, now) {
+	if e := set.At(first); fresh(set, e, now, tried) && takes(set, e, now) {
 		return first, false
 	}
 	// A fixed number of turns could be a whole number of rounds, and every
 	// search that ends in a scan would begin at the same endpoint.
 	for range min(maxDraws, 4*n) + rand.IntN(min(maxDraws, n)) {
 		i = d.draw(set)
-		if e := set.At(i); set.May(e, now) && !slices.Contains(tried, e) && takes(set, e, now) {
+		if e := set.At(i); fresh(set, e, now, tried) && takes(set, e, now) {
 			return i, false
 		}
 	}
-	return scan(set, now, tried, first)
+	return scan(set, now, tried, first, maxScan)
 }
 
+// fresh tells whether an endpoint may be picked, has room, and was not tried.
+func fresh(set *endpoint.Set, e *endpoint.Endpoint, now time.Time, tried []*endpoint.Endpoint) bool {
+	return set.May(e, now) && e.HasRoom() && !slices.Contains(tried, e)
+}
+
+// maxScan is how many endpoints are looked at for room, once draws found none and
+// one that is full is known.
+const maxScan = 256
+
 // scan looks at every endpoint, from one that was drawn by weight, for the
-// best that there is: untried, tried, ejected and untried, ejected.
-func scan(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, from int) (i int, open bool) {
-	again, ejected, ejectedAgain := -1, -1, -1
+// best that there is: untried, tried, full, ejected and untried, ejected. After as
+// many as look, one that is full is good enough.
+func scan(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, from, look int) (i int, open bool) {
+	var best [freshRank + 1]int // 1 more than the first of each rank
 	n := set.Len()
 	for k := range n {
 		at := from + k
 		if at >= n {
 			at -= n
 		}
-		e := set.At(at)
-		was := slices.Contains(tried, e)
-		switch available := set.May(e, now); {
-		case available && !was:
+		r := rank(set, set.At(at), now, tried)
+		if r == freshRank {
 			return at, false
-		case available && again < 0:
-			again = at
-		case available || e.Unfit():
-		case !was && ejected < 0:
-			ejected = at
-		case was && ejectedAgain < 0:
-			ejectedAgain = at
+		}
+		if best[r] == 0 {
+			best[r] = at + 1
+		}
+		if k >= look && best[fullRank] > 0 {
+			break
 		}
 	}
-	if again >= 0 {
-		return again, false
+	for _, r := range []int{againRank, fullRank, ejectedRank, ejectedAgainRank} {
+		if best[r] > 0 {
+			return best[r] - 1, r < fullRank
+		}
 	}
-	if ejected >= 0 {
-		return ejected, true
-	}
-	return ejectedAgain, ejectedAgain >= 0
+	return -1, false
 }

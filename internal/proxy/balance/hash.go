@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -90,7 +91,7 @@ func walk[O ordering](k Keyed, order O, set *endpoint.Set, now time.Time, tried 
 		return nil, false
 	}
 	room := k.measure(set, now)
-	var home *endpoint.Endpoint
+	var home, full *endpoint.Endpoint
 	place := order.place(set, key)
 	for step := range min(maxWalk, order.steps(set)) {
 		i := order.at(set, key, place, step)
@@ -98,16 +99,23 @@ func walk[O ordering](k Keyed, order O, set *endpoint.Set, now time.Time, tried 
 		if !set.May(e, now) || slices.Contains(tried, e) || set.Slow() && !set.Takes(e, now, mix(set.Affinity(key, i))) {
 			continue
 		}
-		if room.has(set, i) {
-			k.spilled(home)
+		switch {
+		case !e.HasRoom():
+			if full == nil {
+				full = e
+			}
+		case room.has(set, i):
+			k.spilled(cmp.Or(home, full))
 			return e, false
-		}
-		if home == nil {
+		case home == nil:
 			home = e
 		}
 	}
-	if home != nil {
-		return home, false // all are full, as far as one looked: the key stays at home
+	switch {
+	case home != nil:
+		return home, false // all have enough, as far as one looked: the key stays at home
+	case full != nil && set.Len() > maxScan:
+		return full, false
 	}
 	return nearest(set, now, tried, key)
 }
@@ -163,6 +171,7 @@ const (
 	_ = iota // unfit: never
 	ejectedAgainRank
 	ejectedRank
+	fullRank
 	againRank
 	freshRank
 )
@@ -170,6 +179,8 @@ const (
 func rank(set *endpoint.Set, e *endpoint.Endpoint, now time.Time, tried []*endpoint.Endpoint) int {
 	was := slices.Contains(tried, e)
 	switch may := set.May(e, now); {
+	case may && !e.HasRoom():
+		return fullRank
 	case may && !was:
 		return freshRank
 	case may:
@@ -202,7 +213,7 @@ func (r Rendezvous) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.End
 	bestScore, homeScore := math.Inf(-1), math.Inf(-1)
 	for i := range set.Len() {
 		e := set.At(i)
-		if !set.May(e, now) || slices.Contains(tried, e) || set.Slow() && !set.Takes(e, now, mix(set.Affinity(key, i))) {
+		if !fresh(set, e, now, tried) || set.Slow() && !set.Takes(e, now, mix(set.Affinity(key, i))) {
 			continue
 		}
 		score := liking(set, key, i)

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -110,18 +111,18 @@ func (l *layered) otherZone(level *endpoint.Level, r request) *endpoint.Endpoint
 	return nil
 }
 
-// untried is what base picks, if it is neither ejected nor tried.
+// untried is what base picks, if it is neither ejected nor tried, and has room.
 func (l *layered) untried(set *endpoint.Set, r request) *endpoint.Endpoint {
 	ep, open := l.base.Pick(set, r.now, r.tried, r.key)
-	if open || ep != nil && slices.Contains(r.tried, ep) {
+	if open || ep != nil && (slices.Contains(r.tried, ep) || !ep.HasRoom()) {
 		return nil
 	}
 	return ep
 }
 
 // anywhere picks when the level that was drawn has nothing good: an untried
-// endpoint of another level, a tried one, and at last an ejected one, in the order
-// of the levels.
+// endpoint of another level, a tried one, a full one, and at last an ejected one, in
+// the order of the levels.
 func (l *layered) anywhere(levels []endpoint.Level, st *endpoint.Standing, r request) (*endpoint.Endpoint, bool) {
 	for i := range levels {
 		if ep := l.within(&levels[i], &st.Levels[i], r, rand.Uint32()); ep != nil {
@@ -129,15 +130,22 @@ func (l *layered) anywhere(levels []endpoint.Level, st *endpoint.Standing, r req
 			return ep, false
 		}
 	}
-	var last *endpoint.Endpoint
+	var last, full *endpoint.Endpoint
 	for i := range levels {
 		ep, open := l.base.Pick(levels[i].Set, r.now, r.tried, r.key)
-		if ep != nil && !open {
+		if ep != nil && !open && ep.HasRoom() {
 			return ep, false
+		}
+		if ep != nil && !open {
+			full = cmp.Or(full, ep)
+			continue
 		}
 		if ep != nil && (last == nil || slices.Contains(r.tried, last) && !slices.Contains(r.tried, ep)) {
 			last = ep
 		}
+	}
+	if full != nil {
+		return full, false
 	}
 	return last, last != nil
 }
@@ -168,7 +176,7 @@ type First struct{}
 
 // Pick implements Picker.
 func (First) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, _ uint64) (*endpoint.Endpoint, bool) {
-	i, open := scan(set, now, tried, 0)
+	i, open := scan(set, now, tried, 0, set.Len())
 	if i < 0 {
 		return nil, false
 	}

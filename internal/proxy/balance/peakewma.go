@@ -2,7 +2,6 @@ package balance
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
@@ -91,8 +90,8 @@ func twoChoices(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint,
 		return nil, false
 	}
 	first := set.At(i)
-	if open {
-		return first, true
+	if open || !first.HasRoom() {
+		return first, open
 	}
 	j, found := second(set, now, tried, i)
 	if !found {
@@ -123,7 +122,7 @@ func second(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, i int)
 		} else if j = (Random{}).draw(set); j == i {
 			continue
 		}
-		if e := set.At(j); set.May(e, now) && !slices.Contains(tried, e) && takes(set, e, now) {
+		if e := set.At(j); fresh(set, e, now, tried) && takes(set, e, now) {
 			return j, true
 		}
 	}

@@ -32,6 +32,10 @@ type exchange struct {
 	tried []*endpoint.Endpoint // before the last one
 	token string               // of the session that the client says; "": none
 	trial endpoint.Trial       // of the endpoint that the request is to prove
+	away  bool                 // the endpoint of the session had no room
+
+	retrying bool // the attempt has a place among the retries
+	turned   int  // endpoints that had no room after all
 }
 
 // run makes attempts until one is final. The request has a place in the load,
@@ -39,6 +43,7 @@ type exchange struct {
 func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 	defer func() {
 		x.endTrial(resp != nil)
+		x.retried()
 		if resp == nil { // also when something panics
 			x.cluster.load.Leave()
 			x.giveUp()
@@ -67,6 +72,16 @@ func (x *exchange) run(now time.Time) (resp *stream.Response, err error) {
 	for {
 		x.began = now
 		resp, f := x.try(ep, now)
+		if f != nil && endpoint.IsFull(f) {
+			now = time.Now()
+			if other := x.elsewhere(ep, f, now); other != nil {
+				ep = other
+				continue
+			}
+			x.cluster.Stats.EndpointsFull.Add(1)
+			return x.finish(nil, f, now)
+		}
+		x.retried()
 		if now = x.req.Exchange.UpstreamHead; f != nil {
 			now = time.Now()
 		}
@@ -146,6 +161,15 @@ func stale(req *stream.Request, f *stream.Fault) bool {
 // send hands the request to the endpoint once.
 func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Response, f *stream.Fault) {
 	req := x.req
+	if f := ep.Began(); f != nil {
+		return nil, f
+	}
+	x.ep = ep
+	defer func() {
+		if resp == nil { // also when the transport panics
+			ep.Aborted()
+		}
+	}()
 	facts := &req.Exchange
 	facts.Endpoint, facts.Reused, facts.UpstreamStatus = ep.Address, false, 0
 	facts.UpstreamHead, facts.UpstreamEnd, facts.GRPCStatus = time.Time{}, time.Time{}, 0
@@ -161,16 +185,12 @@ func (x *exchange) send(ep *endpoint.Endpoint, now time.Time) (resp *stream.Resp
 	if x.kept != nil {
 		req.Body = x.kept.view()
 	}
-	x.ep = ep
-	ep.Began()
-	defer func() {
-		if resp == nil { // also when the transport panics
-			ep.Aborted()
-		}
-	}()
 	resp, err := ep.Transport.Serve(x.ctx, req)
 	if err != nil {
-		f = stream.AsFault(err)
+		if f = stream.AsFault(err); endpoint.IsFull(f) {
+			facts.Attempts-- // it was none
+			return nil, f
+		}
 		x.cluster.observe(x.ctx, ep, req, now, nil, f)
 		return nil, f
 	}
@@ -231,16 +251,32 @@ func (x *exchange) next(resp *stream.Response, f *stream.Fault, now time.Time) (
 	x.set = x.endpoints()
 	x.tried = append(x.tried, x.ep)
 	ep := x.pick(now)
-	if ep == nil {
+	switch {
+	case ep == nil:
 		return x.refuse(RefusedNoEndpoint)
+	case !ep.HasRoom():
+		return x.refuse(RefusedFull)
+	case !x.cluster.retries.enter():
+		return x.refuse(RefusedMaxRetries)
 	}
+	x.retrying = true
 	if !x.cluster.budget.retry(now) {
+		x.retried()
 		return x.refuse(RefusedBudget)
 	}
 	if !x.rewind() { // an upload was under way after all
+		x.retried()
 		return x.refuse(RefusedBody)
 	}
 	return ep, wait, true
+}
+
+// retried gives the place among the retries back, if there is one.
+func (x *exchange) retried() {
+	if x.retrying {
+		x.retrying = false
+		x.cluster.retries.leave()
+	}
 }
 
 func (x *exchange) refuse(r Refusal) (*endpoint.Endpoint, time.Duration, bool) {

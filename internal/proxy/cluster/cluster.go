@@ -46,7 +46,9 @@ type Config struct {
 	// Load admits requests; it is the one the endpoints were made with.
 	Load        *endpoint.Load
 	RetryBudget config.RetryBudget
-	Ejection    config.Ejection
+	// MaxRetries is how many retries may be under way; 0: no limit.
+	MaxRetries int
+	Ejection   config.Ejection
 	// OnHealth is told of every change that the answers of an endpoint made. It
 	// is called while a request waits; nil: nobody cares.
 	OnHealth func(endpoint.Event)
@@ -68,6 +70,7 @@ type Cluster struct {
 	start    func(func()) // a goroutine
 	gate     *gate        // nil: no limits but those of load
 	budget   budget
+	retries  ongoing
 	ejector  *ejector
 	set      atomic.Pointer[endpoint.Set]
 	subsets  subsets
@@ -78,9 +81,13 @@ type Cluster struct {
 type Stats struct {
 	Full   atomic.Int64 // refused: max_requests
 	NoPick atomic.Int64 // no endpoint was fit
+	// EndpointsFull are requests refused because every endpoint that they asked was at
+	// a limit of its own.
+	EndpointsFull atomic.Int64
 	// SessionsLost are requests that asked for an endpoint that is not there, or may
 	// not be picked.
 	SessionsLost atomic.Int64
+	SessionsAway atomic.Int64 // requests whose session's endpoint had no room
 	ReportsBad   atomic.Int64 // load reports that could not be read
 	FailOpen     atomic.Int64 // attempts at an ejected endpoint because no other was left
 	Expired      atomic.Int64 // requests refused because their time was up when they came
@@ -102,6 +109,7 @@ func New(cfg Config) *Cluster {
 	}
 	c := &Cluster{label: cfg.Label, picker: cfg.Picker, hashKey: cfg.HashKey, load: cfg.Load, start: cfg.Go}
 	c.budget = budget{born: time.Now(), ratio: cfg.RetryBudget.Ratio, perSecond: int64(cfg.RetryBudget.MinPerSecond), repays: true}
+	c.retries.max = int64(cfg.MaxRetries)
 	c.ejector = newEjector(cfg.Ejection, cfg.OnHealth, &c.Stats)
 	c.sticky = newSticky(cfg.Sticky, cfg.Label.Name)
 	c.reports = cfg.LoadReports
@@ -202,6 +210,6 @@ func (s *service) Serve(ctx context.Context, req *stream.Request) (*stream.Respo
 // Guard gives the cluster more limits than those of its load. It is called
 // before the first request; an error is a defect of the document.
 func (c *Cluster) Guard(g Gates, log *slog.Logger) (err error) {
-	c.gate, err = newGate(g, c.load, log.With("cluster", c.label.Name), time.Now())
+	c.gate, err = newGate(g, c.capacity, log.With("cluster", c.label.Name), time.Now())
 	return err
 }

@@ -74,8 +74,8 @@ func (u *upstream) fails(kind stream.Kind, retry stream.Retry) {
 	}
 }
 
-// order picks the first available endpoint that was not tried, then the first
-// available, then, open, the first that is not unfit.
+// order picks the first available endpoint with room that was not tried, then the
+// first available, then, open, the first that is not unfit.
 type order struct{}
 
 func (order) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, _ uint64) (*endpoint.Endpoint, bool) {
@@ -86,7 +86,7 @@ func (order) Pick(set *endpoint.Set, now time.Time, tried []*endpoint.Endpoint, 
 			was = was || t == ep
 		}
 		switch {
-		case ep.Available(now) && !was:
+		case ep.Available(now) && ep.HasRoom() && !was:
 			return ep, false
 		case ep.Available(now) && again == nil:
 			again = ep

@@ -8,7 +8,6 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/breaker"
-	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/gradient"
 	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/stream"
@@ -54,7 +53,7 @@ type gate struct {
 }
 
 // newGate compiles g; what cannot be read was refused by the compile stage.
-func newGate(g Gates, load *endpoint.Load, log *slog.Logger, now time.Time) (*gate, error) {
+func newGate(g Gates, capacity func() int64, log *slog.Logger, now time.Time) (*gate, error) {
 	if g == (Gates{}) {
 		return nil, nil
 	}
@@ -72,12 +71,12 @@ func newGate(g Gates, load *endpoint.Load, log *slog.Logger, now time.Time) (*ga
 			},
 		}, now)
 	}
-	limit := load.MaxRequests
+	limit := capacity
 	if a := g.Adaptive; a != nil {
 		own.adaptive = gradient.New(gradient.Config{
 			Min: int64(a.Min), Max: int64(a.Max), Tolerance: a.Tolerance, Probe: time.Duration(a.Probe),
 		}, now)
-		limit = own.adaptive.Limit
+		limit = func() int64 { return min(own.adaptive.Limit(), capacity()) }
 	}
 	if g.Adaptive != nil || g.Queue != nil || g.Fair != nil {
 		own.places = &places{limit: limit, tenants: map[string]*tenant{}}

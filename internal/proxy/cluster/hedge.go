@@ -246,7 +246,7 @@ func (r *race) begin(now time.Time) *runner {
 		return nil
 	}
 	ep, open := r.cluster.picker.Pick(r.set, now, r.tried[:], r.key)
-	if ep == nil || ep == r.tried[0] || !r.hedge.budget.retry(now) {
+	if ep == nil || ep == r.tried[0] || !ep.HasRoom() || !r.hedge.budget.retry(now) || ep.Began() != nil {
 		return nil
 	}
 	stats := &r.cluster.Stats
@@ -260,7 +260,6 @@ func (r *race) begin(now time.Time) *runner {
 	s.req.Deadline = r.attemptEnd(r.end, now)
 	s.req.Exchange.Attempts, s.req.Exchange.UpstreamStart = 1, now
 	r.tellDeadline(s.req, r.end, now)
-	ep.Began()
 	r.second = s
 	return s
 }

@@ -25,10 +25,12 @@ const (
 	RefusedBudget     // too many retries in the cluster
 	RefusedHop        // another proxy on the way retries
 	RefusedRetryAfter // the endpoint asks for a longer wait than is waited for
+	RefusedFull       // every endpoint is at a limit of its own
+	RefusedMaxRetries // as many retries are under way as may be
 	NumRefusals
 )
 
-var refusals = [NumRefusals]string{"method", "attempts", "body", "deadline", "no_endpoint", "budget", "hop", "retry_after"}
+var refusals = [NumRefusals]string{"method", "attempts", "body", "deadline", "no_endpoint", "budget", "hop", "retry_after", "full", "max_retries"}
 
 func (r Refusal) String() string { return refusals[r] }
 

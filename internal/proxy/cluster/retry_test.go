@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -146,6 +147,24 @@ func TestRefusals(t *testing.T) {
 			}
 		}, "503", 1, RefusedNoEndpoint},
 		{"budget spent", func(f *fixture, _ *stream.Request, _ *Policy) { f.budget.ratio, f.budget.perSecond = 0, 0 }, "503", 1, RefusedBudget},
+		{"every other endpoint is at its limit", func(f *fixture, _ *stream.Request, _ *Policy) {
+			f.Cluster.load.LimitEndpoints(endpoint.Limits{Requests: 1})
+			f.up[0].serve = func(context.Context, *stream.Request) (*stream.Response, error) {
+				for _, u := range f.up[1:] {
+					_ = u.ep.Began()
+				}
+				return &stream.Response{Status: 503, Body: &ending{Body: stream.NoBody, end: func() {
+					for _, u := range f.up[1:] {
+						u.ep.Aborted()
+					}
+					f.up[0].ep.Ended()
+				}}}, nil
+			}
+		}, "503", 1, RefusedFull},
+		{"as many retries under way as may be", func(f *fixture, _ *stream.Request, _ *Policy) {
+			f.retries.max = 1
+			f.retries.count.Store(1)
+		}, "503", 1, RefusedMaxRetries},
 		{"a retry of the hop before", func(_ *fixture, req *stream.Request, _ *Policy) { req.Header.Add("weir-attempt", "2") }, "503", 1, RefusedHop},
 		{"retried by the hop behind", func(f *fixture, _ *stream.Request, _ *Policy) {
 			f.up[0].serve = func(context.Context, *stream.Request) (*stream.Response, error) {

@@ -141,7 +141,8 @@ func (s *sticky) asked(req *stream.Request) string {
 }
 
 // session is the endpoint of the request's session, when it may be picked: fit,
-// not ejected, of the subset of the route, and this is the first attempt. One whose
+// not ejected, of the subset of the route, and this is the first attempt. While that
+// one has no room, its requests go elsewhere and the session stays. One whose
 // weight is 0 keeps its sessions and gets no new ones.
 func (x *exchange) session(now time.Time) *endpoint.Endpoint {
 	s := x.cluster.sticky
@@ -157,6 +158,11 @@ func (x *exchange) session(now time.Time) *endpoint.Endpoint {
 		x.cluster.Stats.SessionsLost.Add(1)
 		return nil
 	}
+	if !ep.HasRoom() {
+		x.away = true
+		x.cluster.Stats.SessionsAway.Add(1)
+		return nil
+	}
 	return ep
 }
 
@@ -167,7 +173,7 @@ func isExchange(req *stream.Request) bool { return req.Proto != stream.TCP && re
 // does not begin with a failure.
 func (x *exchange) keepSession(resp *stream.Response) {
 	s := x.cluster.sticky
-	if s == nil || resp.Status >= 500 || !isExchange(x.req) {
+	if s == nil || x.away || resp.Status >= 500 || !isExchange(x.req) {
 		return
 	}
 	m, known := s.index.Load().marks[x.ep]

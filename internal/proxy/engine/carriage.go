@@ -93,8 +93,8 @@ type carriage struct {
 func (u *upstream) carriage(ep *endpoint.Endpoint) *carriage {
 	return &carriage{
 		exchanges: u.exchanges(ep),
-		streams:   tcp.NewTransport(tcp.TransportConfig{Endpoint: ep, Load: u.load, Dial: u.dialStream(ep)}),
-		sessions:  udp.NewTransport(udp.TransportConfig{Endpoint: ep, Load: u.load, Dial: u.dialSession(ep), Stats: &u.codecs.udp}),
+		streams:   tcp.NewTransport(tcp.TransportConfig{Endpoint: ep, Dial: u.dialStream(ep)}),
+		sessions:  udp.NewTransport(udp.TransportConfig{Endpoint: ep, Dial: u.dialSession(ep), Stats: &u.codecs.udp}),
 	}
 }
 
@@ -311,7 +311,7 @@ func (u *upstream) call(ctx context.Context, ep *endpoint.Endpoint, req *stream.
 		return nil, stream.Faultf(stream.Internal, stream.RetryNever, "the endpoint %s has no transport for exchanges", ep.Address)
 	}
 	u.load.Reenter() // checks are not refused for the requests that are under way
-	ep.Began()
+	ep.Checks()
 	resp, err := c.exchanges.Serve(ctx, req)
 	if err != nil {
 		ep.Aborted()

@@ -16,7 +16,7 @@ var (
 	upstreamHTTP2 = counter("weir_upstream_http2_events_total", "What happened on HTTP/2 connections to endpoints.")
 	upstreamUDP   = counter("weir_upstream_udp_events_total", "What happened on sessions with endpoints.")
 	upstreamTLS   = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
-	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced; keys passed on for hash_bound, picks outside of the first priority or of the local zone, or whatever the health; sessions whose endpoint could not be picked; load reports that could not be read.")
+	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced; keys passed on for hash_bound, picks outside of the first priority or of the local zone, or whatever the health; sessions whose endpoint could not be picked, or had no room; load reports that could not be read.")
 	gateRefused   = counter("weir_cluster_refused_total", "Requests that a limit of the cluster refused before an attempt, by the limit.")
 	gateBreaker   = gauge("weir_cluster_breaker", "1 for the state that the breaker is in.")
 	gateRefusing  = gauge("weir_cluster_admission_refusing", "Share of requests that admission refuses now.")
@@ -31,6 +31,9 @@ var (
 	dnsFailed     = counter("weir_dns_failures_total", "Names that could not be resolved, by reason; the last good answer stays.")
 	dnsChanges    = counter("weir_dns_changes_total", "Changes of the addresses of a name.")
 	requestsOpen  = gauge("weir_cluster_requests", "Requests of a cluster under way.")
+	retriesOpen   = gauge("weir_cluster_retries", "Retries of a cluster under way, those that wait for their turn included.")
+	endpointsFull = gauge("weir_cluster_endpoints_full", "Endpoints of a cluster that are at a limit of their own; for clusters with limits.endpoint.")
+	pending       = gauge("weir_cluster_pending", "Requests that wait for a connection to an endpoint, be it opened or become free.")
 	endpoints     = gauge("weir_cluster_endpoints", "Endpoints of a cluster, by health.")
 	levelShare    = gauge("weir_cluster_priority", "Share of the traffic of a cluster that each priority takes; for clusters with several.")
 	localShare    = gauge("weir_cluster_local_share", "Share of the traffic of a priority that stays in the local zone; for clusters with zone.")
@@ -50,12 +53,20 @@ func (e *Engine) upstreamSamples(emit func(record.Sample)) {
 		u.gateSamples(emit, name)
 		requestsOpen.sample(emit, float64(u.load.Requests()), "cluster", name)
 		byHealth, ejections := map[endpoint.Health]int{endpoint.Fit: 0, endpoint.Ejected: 0, endpoint.Unfit: 0, endpoint.Probation: 0}, int64(0)
-		open, idle := 0, 0
+		open, idle, full, waiting := 0, 0, 0, int64(0)
 		for _, ep := range u.endpoints() {
 			st := ep.Status(time.Now())
 			byHealth[st.Health]++
 			ejections += st.Ejections
-			open, idle = open+st.Open, idle+st.Idle
+			open, idle, waiting = open+st.Open, idle+st.Idle, waiting+st.Pending
+			if st.Full {
+				full++
+			}
+		}
+		retriesOpen.sample(emit, float64(u.cluster.Retries()), "cluster", name)
+		pending.sample(emit, float64(waiting), "cluster", name)
+		if u.spec.Spec.Limits.Endpoint != nil {
+			endpointsFull.sample(emit, float64(full), "cluster", name)
 		}
 		for health, n := range byHealth {
 			endpoints.sample(emit, float64(n), "cluster", name, "health", health.String())
@@ -106,8 +117,8 @@ func (u *upstream) stageSamples(emit func(record.Sample), name string) {
 	u.healthSamples(emit, name)
 	u.loadSamples(emit, name)
 	clusterEvents.each(emit, []counted{
-		{"full", &s.Full}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"hedged", &s.Hedges}, {"hedge_won", &s.HedgeWon}, {"ejection_capped", &s.EjectionCapped},
-		{"spilled", &b.Spilled}, {"failover", &b.Failover}, {"off_zone", &b.OffZone}, {"panic", &b.Panicked}, {"session_lost", &s.SessionsLost}, {"bad_load_report", &s.ReportsBad},
+		{"full", &s.Full}, {"endpoints_full", &s.EndpointsFull}, {"no_endpoint", &s.NoPick}, {"fail_open", &s.FailOpen}, {"replaced", &s.Replaced}, {"expired", &s.Expired}, {"hedged", &s.Hedges}, {"hedge_won", &s.HedgeWon}, {"ejection_capped", &s.EjectionCapped},
+		{"spilled", &b.Spilled}, {"failover", &b.Failover}, {"off_zone", &b.OffZone}, {"panic", &b.Panicked}, {"session_lost", &s.SessionsLost}, {"session_away", &s.SessionsAway}, {"bad_load_report", &s.ReportsBad},
 	}, "event", "cluster", name)
 	if c := u.checker; c != nil {
 		checks.each(emit, []counted{{"good", &c.Stats.Good}, {"bad", &c.Stats.Bad}, {"unable", &c.Stats.Unable}}, "result", "cluster", name)
@@ -125,7 +136,7 @@ func (u *upstream) stageSamples(emit func(record.Sample), name string) {
 func (u *upstream) poolSamples(emit func(record.Sample), name string) {
 	s := &u.group.Stats
 	poolEvents.each(emit, []counted{
-		{"dialed", &s.Dialed}, {"dial_failed", &s.DialFailed}, {"refused", &s.Refused}, {"stale", &s.Stale}, {"closed", &s.Closed},
+		{"dialed", &s.Dialed}, {"dial_failed", &s.DialFailed}, {"refused", &s.Refused}, {"crowded", &s.Crowded}, {"stale", &s.Stale}, {"closed", &s.Closed},
 		{"retired", &s.Retired}, {"shortened", &s.Shortened}, {"aged", &s.Aged}, {"dropped", &s.Dropped}, {"evicted", &s.Evicted}, {"broken", &s.Broken},
 		{"waited", &s.Waited}, {"switched", &s.Switched},
 	}, "event", "cluster", name)

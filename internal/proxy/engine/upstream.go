@@ -56,6 +56,7 @@ func (e *Engine) shareUpstream(c *snapshot.Cluster, running *upstream) (*upstrea
 		engine: e, spec: c, label: e.recorder.ClusterLabel(c.Spec.Name),
 		load: endpoint.NewLoad(c.Spec.Limits.MaxRequests, c.Spec.Limits.MaxConnections),
 	}
+	u.load.LimitEndpoints(endpointLimits(&c.Spec))
 	if u.journal = endpoint.NewJournal(); running != nil {
 		u.journal = running.journal // of the cluster, whatever its settings
 	}
@@ -88,18 +89,37 @@ func (u *upstream) assemble() error {
 	spec := &u.spec.Spec
 	u.group = pool.NewGroup(pool.Config{
 		MaxIdle: spec.Pool.MaxIdle, Idle: time.Duration(spec.Pool.Idle), MaxAge: time.Duration(spec.Pool.MaxAge),
-		Learn: spec.Pool.Learn, Short: u.engine.dog.Short, Load: u.load, Log: u.engine.log,
+		Learn: spec.Pool.Learn, Short: u.engine.dog.Short, Log: u.engine.log,
 	})
 	u.assembleCodecs()
 	if err := u.assembleBalancing(); err != nil {
 		return err
 	}
 	u.cluster = cluster.New(cluster.Config{
-		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Sticky: spec.Sticky, LoadReports: spec.LoadReports, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, Ejection: spec.Ejection, OnHealth: u.healthEvent,
+		Label: u.label, Picker: u.balancing.picker, HashKey: u.balancing.key, Sticky: spec.Sticky, LoadReports: spec.LoadReports, Go: u.engine.spawn, Load: u.load, RetryBudget: spec.RetryBudget, MaxRetries: spec.Limits.MaxRetries, Ejection: spec.Ejection, OnHealth: u.healthEvent,
 	})
 	return u.cluster.Guard(cluster.Gates{
 		Breaker: spec.Breaker, Admission: spec.Admission, Adaptive: spec.Adaptive, Queue: spec.Queue, Fair: spec.Fair,
 	}, u.engine.log)
+}
+
+// endpointLimits bound each endpoint. A connection carries one request after the
+// other, but for the protocols with streams and for what the endpoint may choose.
+func endpointLimits(spec *config.Cluster) endpoint.Limits {
+	own := spec.Limits.Endpoint
+	if own == nil {
+		return endpoint.Limits{}
+	}
+	l := endpoint.Limits{Requests: own.MaxRequests, Connections: own.MaxConnections, Pending: own.MaxPending, Streams: 1}
+	switch spec.Protocol {
+	case "h2", "h2c", "h3":
+		l.Streams = spec.HTTP2.MaxStreams
+	case "auto":
+		if spec.TLS != nil {
+			l.Streams = spec.HTTP2.MaxStreams
+		}
+	}
+	return l
 }
 
 // upstreamPhases limits what an upstream may take; the head is limited by the

@@ -166,6 +166,10 @@ func (u *upstream) view(held string) admin.Cluster {
 		Name: spec.Name, Balance: spec.Balance, Held: held, Endpoints: []admin.Endpoint{},
 		Requests: u.load.Requests(), MaxRequests: int64(spec.Limits.MaxRequests),
 		Connections: u.load.Connections(), MaxConnections: int64(spec.Limits.MaxConnections),
+		Retries: u.cluster.Retries(), MaxRetries: int64(spec.Limits.MaxRetries),
+	}
+	if each := spec.Limits.Endpoint; each != nil {
+		row.Each = &admin.EndpointLimits{Requests: int64(each.MaxRequests), Connections: int64(each.MaxConnections), Pending: int64(each.MaxPending)}
 	}
 	now := time.Now()
 	for _, ep := range u.endpoints() {

@@ -47,7 +47,7 @@ func (c *carried) Close() error { c.nc.Close(); return c.sharedConn.Close() }
 
 func newAutoFixture() *autoFixture {
 	load := endpoint.NewLoad(0, 0)
-	f := &autoFixture{load: load, group: NewGroup(Config{MaxIdle: 100, Load: load, Log: slog.New(slog.DiscardHandler)})}
+	f := &autoFixture{load: load, group: NewGroup(Config{MaxIdle: 100, Log: slog.New(slog.DiscardHandler)})}
 	ep := endpoint.New(endpoint.Spec{Network: "tcp", Address: "a", Weight: 1}, load, time.Now())
 	f.Auto = NewAuto(f.group, ep, AutoDial[*fakeConn]{
 		Connect: func(context.Context, time.Time) (net.Conn, bool, error) {

@@ -54,16 +54,16 @@ type fixture struct {
 	err   error // of the next dials
 }
 
-func newFixture(cfg Config) *fixture {
-	if cfg.Load == nil {
-		cfg.Load = endpoint.NewLoad(0, 0)
-	}
+func newFixture(cfg Config) *fixture { return newLimited(endpoint.NewLoad(0, 0), cfg) }
+
+// newLimited is a fixture within the limits of load.
+func newLimited(load *endpoint.Load, cfg Config) *fixture {
 	cfg.Log = slog.New(slog.DiscardHandler)
-	return newMember(NewGroup(cfg))
+	return newMember(NewGroup(cfg), load)
 }
 
-func newMember(g *Group) *fixture {
-	f := &fixture{group: g, load: g.cfg.Load}
+func newMember(g *Group, load *endpoint.Load) *fixture {
+	f := &fixture{group: g, load: load}
 	f.ep = endpoint.New(endpoint.Spec{Network: "tcp", Address: "a", Weight: 1}, f.load, time.Now())
 	f.Transport = NewTransport(g, f.ep, func(_ context.Context, _ time.Time, release func(bool)) (*fakeConn, net.Conn, error) {
 		if f.err != nil {

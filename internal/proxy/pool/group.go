@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
+	"github.com/weirproxy/weir/stream"
 )
 
 // Config is what all pools of a cluster have in common.
@@ -30,7 +31,6 @@ type Config struct {
 	// Short is what becomes of Idle, which it may not bring below floor, while the
 	// process has too little of something; nil: nothing.
 	Short func(idle, floor time.Duration) time.Duration
-	Load  *endpoint.Load
 	Log   *slog.Logger
 }
 
@@ -38,7 +38,8 @@ type Config struct {
 type Stats struct {
 	Dialed     atomic.Int64 // connections made
 	DialFailed atomic.Int64
-	Refused    atomic.Int64 // no place: max_connections
+	Refused    atomic.Int64 // no place: max_connections of the cluster, or of the endpoint
+	Crowded    atomic.Int64 // too many wait for a connection to the endpoint
 	Stale      atomic.Int64 // turned out closed when a request was sent on it
 	Closed     atomic.Int64 // found closed by the endpoint while idle
 	Retired    atomic.Int64 // idle for too long
@@ -89,9 +90,6 @@ type member interface {
 func NewGroup(cfg Config) *Group {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
-	}
-	if cfg.Load == nil {
-		cfg.Load = endpoint.NewLoad(0, 0)
 	}
 	return &Group{cfg: cfg}
 }
@@ -158,6 +156,27 @@ func (g *Group) sweep() {
 	for _, m := range g.members() {
 		m.sweep(now)
 	}
+}
+
+// open takes a place for a connection to ep. An idle one goes for it if need be: of
+// own, the pool of ep, or of any.
+func (g *Group) open(ep *endpoint.Endpoint, own member) *stream.Fault {
+	f := ep.Open()
+	switch {
+	case f == nil:
+		return nil
+	case endpoint.IsFull(f):
+		if own.evict() {
+			g.Stats.Evicted.Add(1)
+			f = ep.Open()
+		}
+	case g.evict():
+		f = ep.Open()
+	}
+	if f != nil {
+		g.Stats.Refused.Add(1)
+	}
+	return f
 }
 
 // evict closes an idle connection of any pool, so that another may be opened.

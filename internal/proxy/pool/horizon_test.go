@@ -43,11 +43,11 @@ type model struct {
 
 func newModel(seed uint64, cfg Config) *model {
 	m := &model{r: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
-	cfg.Load = endpoint.NewLoad(0, 0)
 	g := NewGroup(cfg)
 	g.armed.Store(true) // the model sweeps, not the clock
 	m.swept = m.now
-	m.pool = New(g, func(context.Context, time.Time, func(bool)) (*simConn, net.Conn, error) {
+	ep := endpoint.New(endpoint.Spec{Network: "tcp", Address: "a", Weight: 1}, endpoint.NewLoad(0, 0), m.now)
+	m.pool = New(g, ep, func(context.Context, time.Time, func(bool)) (*simConn, net.Conn, error) {
 		c := new(simConn)
 		return c, c, nil
 	})

@@ -108,20 +108,19 @@ var (
 	errDialPanic = errors.New("panic while opening a connection")
 )
 
-// open opens a connection within the limit of the cluster and takes a place
-// of it.
+// open opens a connection within the limits of cluster and endpoint and takes a
+// place of it.
 func (m *Mux) open(ctx context.Context, deadline time.Time) (_ *carrier, err error) {
 	g := m.group
-	if load := g.cfg.Load; !load.Open() && (!g.evict() || !load.Open()) {
-		g.Stats.Refused.Add(1)
-		return nil, &stream.Fault{Kind: stream.ClusterFull, Limit: "max_connections"}
+	if f := g.open(m.endpoint, m); f != nil {
+		return nil, f
 	}
 	c := &carrier{mux: m}
 	made := false
 	defer func() { // also when dial panics
 		if !made {
 			g.dialFailed(err)
-			g.cfg.Load.Closed()
+			m.endpoint.Closed()
 		}
 	}()
 	conn, err := m.dial(ctx, deadline, c.ended)

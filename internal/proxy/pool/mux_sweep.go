@@ -97,7 +97,7 @@ func (m *Mux) remove(c *carrier) {
 	}
 	m.conns.Store(&list)
 	_ = c.Close() // nobody uses it any more: the error says nothing that matters
-	m.group.cfg.Load.Closed()
+	m.endpoint.Closed()
 }
 
 // evict closes the last connection that serves nobody, if there is one.

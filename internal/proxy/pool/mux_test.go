@@ -106,15 +106,17 @@ type muxFixture struct {
 }
 
 func newMuxFixture(cfg Config, places int) *muxFixture {
-	if cfg.Load == nil {
-		cfg.Load = endpoint.NewLoad(0, 0)
-	}
-	cfg.Log = slog.New(slog.DiscardHandler)
-	return newMuxMember(NewGroup(cfg), places)
+	return newMuxLimited(endpoint.NewLoad(0, 0), cfg, places)
 }
 
-func newMuxMember(g *Group, places int) *muxFixture {
-	f := &muxFixture{load: g.cfg.Load, places: places}
+// newMuxLimited is a fixture within the limits of load.
+func newMuxLimited(load *endpoint.Load, cfg Config, places int) *muxFixture {
+	cfg.Log = slog.New(slog.DiscardHandler)
+	return newMuxMember(NewGroup(cfg), load, places)
+}
+
+func newMuxMember(g *Group, load *endpoint.Load, places int) *muxFixture {
+	f := &muxFixture{load: load, places: places}
 	ep := endpoint.New(endpoint.Spec{Network: "tcp", Address: "a", Weight: 1}, f.load, time.Now())
 	f.Mux = NewMux(g, ep, f.open)
 	ep.Transport = f
@@ -354,8 +356,8 @@ func TestMuxDialFails(t *testing.T) {
 
 func TestMuxMaxConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newMuxFixture(Config{MaxIdle: 10, Load: endpoint.NewLoad(0, 2)}, 1)
-		b := newMuxMember(a.group, 1)
+		a := newMuxLimited(endpoint.NewLoad(0, 2), Config{MaxIdle: 10}, 1)
+		b := newMuxMember(a.group, a.load, 1)
 		open := a.begin(t, 2)
 		_, err := b.attempt(t.Context(), request())
 		if f := stream.AsFault(err); f.Kind != stream.ClusterFull || f.Limit != "max_connections" {

@@ -25,6 +25,11 @@ type grant struct {
 
 // await gets a place that was not there at once.
 func (m *Mux) await(ctx context.Context, req *stream.Request) (*carrier, error) {
+	if f := m.endpoint.Wait(); f != nil {
+		m.group.Stats.Crowded.Add(1)
+		return nil, f
+	}
+	defer m.endpoint.Waited()
 	w := &waiter{}
 	if req.Fresh {
 		w.after = req.Exchange.UpstreamStart

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/internal/backoff"
+	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/horizon"
 	"github.com/weirproxy/weir/internal/peek"
-	"github.com/weirproxy/weir/stream"
 )
 
 // Conn is an upstream connection as the pool sees it.
@@ -37,6 +37,7 @@ const (
 // Pool is the connections of one endpoint.
 type Pool[C Conn] struct {
 	group *Group
+	ep    *endpoint.Endpoint
 	dial  Dial[C]
 	quiet func(net.Conn) bool // peek.Quiet
 
@@ -61,12 +62,12 @@ type shard[C Conn] struct {
 }
 
 // New makes the pool of an endpoint and adds it to the group, until Drain.
-func New[C Conn](g *Group, dial Dial[C]) *Pool[C] {
+func New[C Conn](g *Group, ep *endpoint.Endpoint, dial Dial[C]) *Pool[C] {
 	n := 1
 	for n < maxShards && n < runtime.GOMAXPROCS(0) {
 		n *= 2
 	}
-	p := &Pool[C]{group: g, dial: dial, quiet: peek.Quiet, shards: make([]shard[C], n)}
+	p := &Pool[C]{group: g, ep: ep, dial: dial, quiet: peek.Quiet, shards: make([]shard[C], n)}
 	p.limit.Store(int64(g.cfg.Idle))
 	g.add(p)
 	return p
@@ -86,12 +87,16 @@ func (p *Pool[C]) Get(ctx context.Context, near uint64, fresh bool, now, deadlin
 	return p.connect(ctx, at, deadline, p.dial)
 }
 
-// connect opens a connection within the limit of the cluster.
+// connect opens a connection within the limits of cluster and endpoint.
 func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time, dial Dial[C]) (_ *Lease[C], err error) {
 	g := p.group
-	if load := g.cfg.Load; !load.Open() && (!g.evict() || !load.Open()) {
-		g.Stats.Refused.Add(1)
-		return nil, &stream.Fault{Kind: stream.ClusterFull, Limit: "max_connections"}
+	if f := p.ep.Wait(); f != nil {
+		g.Stats.Crowded.Add(1)
+		return nil, f
+	}
+	defer p.ep.Waited()
+	if f := g.open(p.ep, p); f != nil {
+		return nil, f
 	}
 	p.open.Add(1)
 	l := &Lease[C]{pool: p, at: at}
@@ -119,7 +124,7 @@ func (p *Pool[C]) connect(ctx context.Context, at int, deadline time.Time, dial 
 // gone gives back the place of a connection that is closed.
 func (p *Pool[C]) gone() {
 	p.open.Add(-1)
-	p.group.cfg.Load.Closed()
+	p.ep.Closed()
 }
 
 // take is the idle connection used last that may be used, from shard at first,

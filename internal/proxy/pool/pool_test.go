@@ -106,8 +106,8 @@ func TestAgeHasJitter(t *testing.T) {
 
 func TestMaxConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newFixture(Config{MaxIdle: 10, Load: endpoint.NewLoad(0, 2)})
-		b := newMember(a.group)
+		a := newLimited(endpoint.NewLoad(0, 2), Config{MaxIdle: 10})
+		b := newMember(a.group, a.load)
 		open := a.begin(t, 2)
 		_, err := b.Serve(t.Context(), request())
 		if fault := stream.AsFault(err); fault.Kind != stream.ClusterFull || fault.Limit != "max_connections" || a.group.Stats.Refused.Load() != 1 {
@@ -204,7 +204,7 @@ func TestLateCallersMissTheNextExchange(t *testing.T) {
 }
 
 func TestDialFails(t *testing.T) {
-	f := newFixture(Config{MaxIdle: 10, Load: endpoint.NewLoad(0, 1)})
+	f := newLimited(endpoint.NewLoad(0, 1), Config{MaxIdle: 10})
 	f.err = &stream.Fault{Kind: stream.ConnectRefused, Retry: stream.RetryUnsent}
 	for range 3 {
 		req := request()
@@ -269,7 +269,7 @@ func TestDrainUnderLoad(t *testing.T) {
 }
 
 func TestManyAtOnce(t *testing.T) {
-	f := newFixture(Config{MaxIdle: 4, Idle: time.Hour, MaxAge: time.Hour, Learn: true, Load: endpoint.NewLoad(0, 64)})
+	f := newLimited(endpoint.NewLoad(0, 64), Config{MaxIdle: 4, Idle: time.Hour, MaxAge: time.Hour, Learn: true})
 	var mu sync.Mutex
 	f.dial = func(_ context.Context, _ time.Time, release func(bool)) (*fakeConn, net.Conn, error) {
 		c := &fakeConn{release: release}

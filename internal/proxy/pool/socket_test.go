@@ -52,7 +52,7 @@ func TestRealSocket(t *testing.T) {
 	}()
 	load := endpoint.NewLoad(0, 0)
 	ep := endpoint.New(endpoint.Spec{Network: "tcp", Address: l.Addr().String(), Weight: 1}, load, time.Now())
-	pool := NewTransport(NewGroup(Config{MaxIdle: 4, Load: load}), ep, func(_ context.Context, _ time.Time, release func(bool)) (*rawConn, net.Conn, error) {
+	pool := NewTransport(NewGroup(Config{MaxIdle: 4}), ep, func(_ context.Context, _ time.Time, release func(bool)) (*rawConn, net.Conn, error) {
 		nc, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			return nil, nil, &stream.Fault{Kind: stream.ConnectFailed, Cause: err}

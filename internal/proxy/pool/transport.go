@@ -25,7 +25,7 @@ type Transport[C Client] struct {
 
 // NewTransport makes the transport of an endpoint with a pool of its own.
 func NewTransport[C Client](g *Group, ep *endpoint.Endpoint, dial Dial[C]) *Transport[C] {
-	return &Transport[C]{Pool: New(g, dial), endpoint: ep}
+	return &Transport[C]{Pool: New(g, ep, dial), endpoint: ep}
 }
 
 // Serve makes one attempt. See endpoint.Transport.

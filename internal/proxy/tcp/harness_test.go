@@ -75,7 +75,7 @@ func newRig(t testing.TB, w wiring) *rig {
 	}
 	var dog watchdog.Dog
 	ep := endpoint.New(endpoint.Spec{Network: "tcp", Address: r.origin.Addr().String(), Weight: 1}, r.load, time.Now())
-	r.tr = NewTransport(TransportConfig{Endpoint: ep, Load: r.load, Dial: func(ctx context.Context, _ *stream.Request, _ time.Time) (net.Conn, error) {
+	r.tr = NewTransport(TransportConfig{Endpoint: ep, Dial: func(ctx context.Context, _ *stream.Request, _ time.Time) (net.Conn, error) {
 		var d net.Dialer
 		dial := func() (net.Conn, error) {
 			nc, err := d.DialContext(ctx, r.origin.Addr().Network(), r.origin.Addr().String())

@@ -13,8 +13,6 @@ import (
 // TransportConfig is what a Transport needs. Nothing in it changes afterwards.
 type TransportConfig struct {
 	Endpoint *endpoint.Endpoint
-	// Load counts the connections of the cluster against their limit.
-	Load *endpoint.Load
 	// Dial opens a connection that is ready for the first byte of the client
 	// (TLS, PROXY protocol header) until deadline (the zero time: none) or the
 	// end of ctx. Its error is a *stream.Fault.
@@ -35,7 +33,7 @@ type Transport struct {
 type TransportStats struct {
 	Dialed     atomic.Int64 // connections ever
 	DialFailed atomic.Int64
-	Refused    atomic.Int64 // by max_connections
+	Refused    atomic.Int64 // by max_connections of the cluster, or of the endpoint
 }
 
 var _ endpoint.Transport = (*Transport)(nil)
@@ -52,9 +50,9 @@ func (t *Transport) Connections() (open, idle int) { return int(t.open.Load()), 
 // Serve opens a connection. See endpoint.Transport.
 func (t *Transport) Serve(ctx context.Context, req *stream.Request) (*stream.Response, error) {
 	defer req.Body.Close()
-	if !t.cfg.Load.Open() {
+	if f := t.cfg.Endpoint.Open(); f != nil {
 		t.Stats.Refused.Add(1)
-		return nil, &stream.Fault{Kind: stream.ClusterFull, Limit: "max_connections"}
+		return nil, f
 	}
 	t.open.Add(1)
 	made := false
@@ -64,7 +62,7 @@ func (t *Transport) Serve(ctx context.Context, req *stream.Request) (*stream.Res
 			t.gone()
 		}
 	}()
-	nc, err := t.cfg.Dial(ctx, req, req.Deadline)
+	nc, err := t.dial(ctx, req)
 	if err != nil {
 		return nil, stream.AsFault(err)
 	}
@@ -78,8 +76,16 @@ func (t *Transport) Serve(ctx context.Context, req *stream.Request) (*stream.Res
 	}), nil
 }
 
+func (t *Transport) dial(ctx context.Context, req *stream.Request) (net.Conn, error) {
+	if f := t.cfg.Endpoint.Wait(); f != nil {
+		return nil, f
+	}
+	defer t.cfg.Endpoint.Waited() // also when Dial panics
+	return t.cfg.Dial(ctx, req, req.Deadline)
+}
+
 // gone gives back the place of a connection that is closed.
 func (t *Transport) gone() {
 	t.open.Add(-1)
-	t.cfg.Load.Closed()
+	t.cfg.Endpoint.Closed()
 }

@@ -16,8 +16,6 @@ import (
 // TransportConfig is what a Transport needs.
 type TransportConfig struct {
 	Endpoint *endpoint.Endpoint
-	// Load has the places for the sockets of the cluster.
-	Load *endpoint.Load
 	// Dial makes a socket that is connected to the endpoint. The error is a
 	// *stream.Fault.
 	Dial func(ctx context.Context, req *stream.Request, deadline time.Time) (net.Conn, error)
@@ -49,9 +47,6 @@ func NewTransport(cfg TransportConfig) *Transport {
 	if cfg.Stats == nil {
 		cfg.Stats = new(ClientStats)
 	}
-	if cfg.Load == nil {
-		cfg.Load = endpoint.NewLoad(0, 0)
-	}
 	return &Transport{cfg: cfg}
 }
 
@@ -69,9 +64,9 @@ const verdict = 50 * time.Millisecond
 // Serve makes one attempt. See endpoint.Transport.
 func (t *Transport) Serve(ctx context.Context, req *stream.Request) (_ *stream.Response, err error) {
 	defer req.Body.Close()
-	if !t.cfg.Load.Open() {
+	if f := t.cfg.Endpoint.Open(); f != nil {
 		t.cfg.Stats.Full.Add(1)
-		return nil, &stream.Fault{Kind: stream.ClusterFull, Limit: "max_connections"}
+		return nil, f
 	}
 	t.open.Add(1)
 	made := false
@@ -148,5 +143,5 @@ func content(body stream.Body) ([]byte, *stream.Fault) {
 // closed gives the place of a socket back.
 func (t *Transport) closed() {
 	t.open.Add(-1)
-	t.cfg.Load.Closed()
+	t.cfg.Endpoint.Closed()
 }

@@ -67,7 +67,7 @@ type member struct {
 func newMember(address string, maxConnections int) *member {
 	m := &member{load: endpoint.NewLoad(0, maxConnections)}
 	m.Endpoint = endpoint.New(endpoint.Spec{Network: "udp", Address: address, Weight: 1}, m.load, time.Now())
-	m.transport = NewTransport(TransportConfig{Endpoint: m.Endpoint, Load: m.load, Stats: &m.stats, Dial: dial(address)})
+	m.transport = NewTransport(TransportConfig{Endpoint: m.Endpoint, Stats: &m.stats, Dial: dial(address)})
 	return m
 }
 
