@@ -25,8 +25,15 @@ func checkBalancing(spec *config.Cluster, r *config.Report) {
 	if spec.Sticky != nil {
 		checkSticky(spec.Sticky, r.Below("sticky"))
 	}
+	if n := len(spec.Endpoints); spec.Balance == "rendezvous" && n > manyAsked {
+		r.Warnf("balance", "write balance: maglev", "rendezvous asks every endpoint for each request, and %d stand here: that takes longer than the rest of it", n)
+	}
 	checkLoad(spec, r)
 }
+
+// manyAsked is how many endpoints rendezvous may have before it is worth a word:
+// each takes about 13 ns.
+const manyAsked = 200
 
 // checkLoad: weights from endpoints go with balancers that can follow them.
 func checkLoad(spec *config.Cluster, r *config.Report) {

@@ -7,11 +7,11 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/weirproxy/weir/internal/tunneltest"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
@@ -200,55 +200,11 @@ func TestTunnelClosedTwice(t *testing.T) {
 		up.head()
 		up.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 	}()
-	g, req := newGate(), newGet("/")
+	g, req := tunneltest.NewGate(), newGet("/")
 	req.Upgrade, req.Body = "x", g
 	resp, err := p.Serve(context.Background(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.closeTwice(t, resp.Body)
-}
-
-// gate is a request body whose Close waits to be let through.
-type gate struct {
-	stream.Body
-	reached, open chan struct{}
-	armed, passed atomic.Bool
-}
-
-func newGate() *gate {
-	return &gate{Body: stream.NoBody, reached: make(chan struct{}), open: make(chan struct{})}
-}
-
-func (g *gate) Close() error {
-	if g.armed.Load() {
-		close(g.reached)
-		<-g.open
-		g.passed.Store(true)
-	}
-	return nil
-}
-
-// closeTwice closes d twice at once. Neither call may return before the request
-// is not used any more: its owner makes another one of it.
-func (g *gate) closeTwice(t *testing.T, d stream.Body) {
-	t.Helper()
-	g.armed.Store(true)
-	returned := make(chan bool, 2)
-	for range 2 {
-		go func() {
-			d.Close()
-			returned <- g.passed.Load()
-		}()
-	}
-	<-g.reached
-	select {
-	case <-returned:
-		t.Error("Close returned while the other call still used the request")
-	case <-time.After(20 * time.Millisecond): // nothing can be waited for: it must not happen
-	}
-	close(g.open)
-	if passed := <-returned; !passed {
-		t.Error("Close returned before the exchange was over")
-	}
+	g.CloseTwice(t, resp.Body)
 }

@@ -3,12 +3,12 @@ package http2
 import (
 	"io"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 
+	"github.com/weirproxy/weir/internal/tunneltest"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -159,7 +159,7 @@ func TestClientTunnelIdle(t *testing.T) {
 func TestClientTunnelClosedTwice(t *testing.T) {
 	u := newClientSetup(t)
 	c, up := newFakeUpstream(t, u, connectProtocol)
-	g, req := newGate(), webSocketRequest()
+	g, req := tunneltest.NewGate(), webSocketRequest()
 	req.Body = g
 	got := ask(t, c, t.Context(), req)
 	up.expect(http2.FrameHeaders)
@@ -168,49 +168,5 @@ func TestClientTunnelClosedTwice(t *testing.T) {
 	if a.err != nil {
 		t.Fatal(a.err)
 	}
-	g.closeTwice(t, a.resp.Body)
-}
-
-// gate is a request body whose Close waits to be let through.
-type gate struct {
-	stream.Body
-	reached, open chan struct{}
-	armed, passed atomic.Bool
-}
-
-func newGate() *gate {
-	return &gate{Body: stream.NoBody, reached: make(chan struct{}), open: make(chan struct{})}
-}
-
-func (g *gate) Close() error {
-	if g.armed.Load() {
-		close(g.reached)
-		<-g.open
-		g.passed.Store(true)
-	}
-	return nil
-}
-
-// closeTwice closes d twice at once. Neither call may return before the request
-// is not used any more: its owner makes another one of it.
-func (g *gate) closeTwice(t *testing.T, d stream.Body) {
-	t.Helper()
-	g.armed.Store(true)
-	returned := make(chan bool, 2)
-	for range 2 {
-		go func() {
-			d.Close()
-			returned <- g.passed.Load()
-		}()
-	}
-	<-g.reached
-	select {
-	case <-returned:
-		t.Error("Close returned while the other call still used the request")
-	case <-time.After(20 * time.Millisecond): // nothing can be waited for: it must not happen
-	}
-	close(g.open)
-	if passed := <-returned; !passed {
-		t.Error("Close returned before the exchange was over")
-	}
+	g.CloseTwice(t, a.resp.Body)
 }
