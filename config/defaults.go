@@ -267,6 +267,7 @@ func (h *HealthCheck) SetDefaults() {
 func (e *Ejection) SetDefaults() {
 	e.Consecutive, e.Base, e.Max, e.MaxShare = 5, 30*second, 300*second, 0.1
 	e.Interval, e.Probation = 10*second, 1
+	e.EndOnCheck = "recovery" // Envoy's any success would end ejections for what its check does not see
 }
 
 // SetDefaults: Envoy's numbers. Its rule alone ejects an endpoint for one failure

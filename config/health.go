@@ -70,6 +70,11 @@ type Ejection struct {
 	// Probation is how many requests, one at a time, an endpoint must answer well
 	// before it is back. The first that it does not ejects it again.
 	Probation int `yaml:"probation" json:"probation" min:"1"`
+	// EndOnCheck says which health check ends the time of an ejection, so that
+	// requests may prove the endpoint at once: recovery (one that succeeds after
+	// others have failed: it sees what is wrong), success (any that succeeds) or
+	// never.
+	EndOnCheck string `yaml:"end_on_check" json:"end_on_check" enum:"recovery,success,never"`
 }
 
 // SuccessRate compares the share of good answers of each endpoint with those of

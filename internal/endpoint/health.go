@@ -36,16 +36,17 @@ type record struct {
 	since time.Time // the last change between fit and unfit
 	check string    // why the last active check found it unfit; "" when fit
 
-	cause  Cause         // of the last ejection that was not one of a probation
-	slow   time.Duration // what is too slow on probation; 0: nothing
-	reason string        // why it was ejected last
-	from   time.Time     // the last ejection began
-	until  time.Time     // the last ejection ends
-	back   time.Time     // the last return
-	level  int           // the number that the length of an ejection grows with
-	times  int64         // ejections ever
-	tried  int64         // the last one of these that came to a trial
-	proved int           // good trials since the last ejection
+	cause   Cause         // of the last ejection that was not one of a probation
+	slow    time.Duration // what is too slow on probation; 0: nothing
+	reason  string        // why it was ejected last
+	from    time.Time     // the last ejection began
+	until   time.Time     // the last ejection ends
+	checked bool          // by a check
+	back    time.Time     // the last return
+	level   int           // the number that the length of an ejection grows with
+	times   int64         // ejections ever
+	tried   int64         // the last one of these that came to a trial
+	proved  int           // good trials since the last ejection
 }
 
 // Available tells whether the endpoint is fit for any request: not unfit, not

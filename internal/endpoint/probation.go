@@ -36,12 +36,27 @@ func (e *Endpoint) out(now time.Time, why Ejection) Event {
 	h.level++
 	h.times++
 	h.proved = 0
-	h.reason, h.from, h.until = why.Reason, now, now.Add(why.Length(h.level))
+	h.reason, h.from, h.until, h.checked = why.Reason, now, now.Add(why.Length(h.level)), false
 	e.state.Store(uint64(h.until.Sub(e.born))<<stateBits | held | e.state.Load()&unfit)
 	e.load.changes.Add(1)
 	return Event{
 		At: now, Kind: WasEjected, Address: e.Address, From: from, To: e.healthAt(now), Cause: why.Cause, Reason: why.Reason, Until: h.until,
 	}
+}
+
+// EndByCheck ends the time of an ejection, because a check says that the endpoint
+// is well: requests are to prove it from now on. It is false when there was no time
+// left to end.
+func (e *Endpoint) EndByCheck(now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.state.Load()
+	if s&held == 0 || !e.endsAt(s).After(now) {
+		return false
+	}
+	e.health.until, e.health.checked = now, true
+	e.state.Store(uint64(max(now.Sub(e.born), 0))<<stateBits | s&(unfit|held|trying))
+	return true
 }
 
 // Due tells when a request is to prove the endpoint; waiting is false while none
@@ -77,10 +92,14 @@ func (e *Endpoint) Try(now time.Time) (trial Trial, began *Event) {
 		return trial, nil
 	}
 	h.tried = h.times
-	return trial, &Event{
+	began = &Event{
 		At: now, Kind: OnProbation, Address: e.Address, From: Ejected, To: Probation, Cause: ByTime,
 		Reason: "the ejection is over: one request at a time is to prove it (" + h.reason + ")",
 	}
+	if h.checked {
+		began.Cause, began.Reason = ByCheck, "a check succeeded and ended the ejection: one request at a time is to prove it ("+h.reason+")"
+	}
+	return trial, began
 }
 
 // Good ends a trial whose answer speaks for the endpoint. After as many as are

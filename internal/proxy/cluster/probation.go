@@ -55,6 +55,24 @@ func (j *ejector) wake(at time.Time) {
 	}
 }
 
+// CheckPassed is told of a check that succeeds while ep is ejected. recovered: ones
+// before it had found ep unfit. It may end the time of the ejection, but not the
+// probation: what a check asks and what clients ask are not the same.
+func (c *Cluster) CheckPassed(ep *endpoint.Endpoint, recovered bool, now time.Time) {
+	switch c.ejector.cfg.EndOnCheck {
+	case "success":
+	case "recovery":
+		if !recovered {
+			return
+		}
+	default:
+		return
+	}
+	if ep.EndByCheck(now) {
+		c.ejector.wake(now)
+	}
+}
+
 // good ends a trial whose answer was good.
 func (j *ejector) good(t endpoint.Trial, now time.Time) {
 	if ev, back := t.Good(now, j.cfg.Probation); back {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -262,5 +263,50 @@ func TestNothingDueCostsNothing(t *testing.T) {
 	}
 	if due := f.ejector.due.Load(); due != 1<<63-1 {
 		t.Errorf("somebody looks again at %d", due)
+	}
+}
+
+// TestCheckEndsEjection: by the rule of the document, and a request proves the
+// endpoint all the same.
+func TestCheckEndsEjection(t *testing.T) {
+	for _, c := range []struct {
+		rule      string
+		recovered bool
+		ends      bool
+	}{
+		{"recovery", true, true}, {"recovery", false, false}, {"success", true, true}, {"success", false, true}, {"never", true, false},
+	} {
+		t.Run(fmt.Sprint(c.rule, c.recovered), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := new(told)
+				f := newFixture(2, func(cfg *Config) {
+					ejecting(0.5)(cfg)
+					cfg.OnHealth, cfg.Ejection.EndOnCheck = log.hear, c.rule
+				})
+				f.up[0].always(503)
+				s := f.ForRoute(retries(1))
+				for range 3 {
+					outcome(s.Serve(t.Context(), request("GET")))
+				}
+				log.expect(t, "a ejected consecutive")
+				time.Sleep(time.Second)
+				f.CheckPassed(f.up[0].ep, c.recovered, time.Now())
+				outcome(s.Serve(t.Context(), request("GET"))) // a trial that fails
+				if !c.ends {
+					log.expect(t)
+					return
+				}
+				log.expect(t, "a probation check", "a ejected probation")
+				f.up[0].always(200)
+				f.CheckPassed(f.up[0].ep, c.recovered, time.Now())
+				outcome(s.Serve(t.Context(), request("GET")))
+				log.expect(t, "a probation check", "a returned probation")
+				f.CheckPassed(f.up[0].ep, c.recovered, time.Now()) // it is in nobody's way
+				if got := outcome(s.Serve(t.Context(), request("GET"))); got != "200" || !f.up[0].ep.Available(time.Now()) {
+					t.Error(got)
+				}
+				log.expect(t)
+			})
+		})
 	}
 }

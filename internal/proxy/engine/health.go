@@ -21,7 +21,7 @@ func (u *upstream) checkHealth() error {
 	if spec == nil {
 		return nil
 	}
-	cfg := health.Config{Spec: *spec, Password: u.spec.HealthPassword, Dial: u.dialCheck(spec.Type), OnChange: u.healthEvent}
+	cfg := health.Config{Spec: *spec, Password: u.spec.HealthPassword, Dial: u.dialCheck(spec.Type), OnChange: u.healthEvent, OnGood: u.cluster.CheckPassed}
 	switch {
 	case spec.Type == "postgres":
 		cfg.Plain, cfg.Secure = u.dialPlain, u.secureCheck()

@@ -37,6 +37,10 @@ type Config struct {
 	// OnChange is called on the goroutine of Run for every change of a verdict
 	// (an endpoint begins as fit). It must not block.
 	OnChange func(endpoint.Event)
+	// OnGood is called there, too, for every check that succeeds at an endpoint that
+	// is fit by the checks and ejected. recovered: it ends a time in which it was
+	// unfit. May be nil.
+	OnGood func(ep *endpoint.Endpoint, recovered bool, now time.Time)
 }
 
 // Stats are the counters of a Checker.
@@ -61,6 +65,7 @@ type Checker struct {
 	call     Call
 	password snapshot.Material
 	onChange func(endpoint.Event)
+	onGood   func(ep *endpoint.Endpoint, recovered bool, now time.Time)
 	set      atomic.Pointer[endpoint.Set]
 	changed  chan struct{} // holds a token when set was stored
 }
@@ -69,7 +74,7 @@ type Checker struct {
 func New(cfg Config) (*Checker, error) {
 	c := &Checker{
 		spec: cfg.Spec, dial: cfg.Dial, plain: cfg.Plain, secure: cfg.Secure, call: cfg.Call, password: cfg.Password,
-		onChange: cfg.OnChange, changed: make(chan struct{}, 1),
+		onChange: cfg.OnChange, onGood: cfg.OnGood, changed: make(chan struct{}, 1),
 	}
 	c.spec.Healthy, c.spec.Unhealthy = max(c.spec.Healthy, 1), max(c.spec.Unhealthy, 1)
 	if c.spec.Interval <= 0 || c.spec.Timeout <= 0 {

@@ -53,14 +53,18 @@ type bench struct {
 	asked   string
 }
 
-func run(t *testing.T, cfg config.HealthCheck, list []*endpoint.Endpoint, answer func(*endpoint.Endpoint) (string, error)) *bench {
+func run(t *testing.T, cfg config.HealthCheck, list []*endpoint.Endpoint, answer func(*endpoint.Endpoint) (string, error), change ...func(*Config)) *bench {
 	b := &bench{answer: answer}
-	var err error
-	b.Checker, err = New(Config{Spec: cfg, Dial: b.connect, OnChange: func(ev endpoint.Event) {
+	own := Config{Spec: cfg, Dial: b.connect, OnChange: func(ev endpoint.Event) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.changes = append(b.changes, fmt.Sprintf("%s %v: %s", ev.Address, ev.To == endpoint.Fit, ev.Reason))
-	}})
+	}}
+	for _, change := range change {
+		change(&own)
+	}
+	var err error
+	b.Checker, err = New(own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,6 +204,42 @@ func TestThresholds(t *testing.T) {
 		defer b.mu.Unlock()
 		if b.asked != want {
 			t.Errorf("asked %q", b.asked)
+		}
+	})
+}
+
+// TestGoodChecksOfTheEjected are told, with whether they end a time in which the
+// endpoint was unfit; those of others are not.
+func TestGoodChecksOfTheEjected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := endpoints(1)
+		var told []bool
+		b := run(t, spec(), list, func(*endpoint.Endpoint) (string, error) { return ok, nil }, func(c *Config) {
+			c.OnGood = func(_ *endpoint.Endpoint, recovered bool, _ time.Time) { told = append(told, recovered) }
+		})
+		next := func(count *atomic.Int64) {
+			for before := count.Load(); count.Load() == before; {
+				time.Sleep(100 * time.Millisecond)
+			}
+			synctest.Wait()
+		}
+		next(&b.Stats.Good)
+		if len(told) != 0 {
+			t.Error("told of one that is not ejected")
+		}
+		list[0].Eject(time.Now(), endpoint.Ejection{Length: func(int) time.Duration { return time.Hour }})
+		next(&b.Stats.Good)
+		b.say("HTTP/1.1 503 Busy\r\n\r\n")
+		for !list[0].Unfit() {
+			next(&b.Stats.Bad)
+		}
+		b.say(ok)
+		for list[0].Unfit() {
+			next(&b.Stats.Good)
+		}
+		next(&b.Stats.Good)
+		if want := []bool{false, true, false}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
 		}
 	})
 }

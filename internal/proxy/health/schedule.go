@@ -148,11 +148,15 @@ func (r *round) judge(res result, now time.Time) {
 		m.fit, m.row = good, 0
 	}
 	// Told while nothing changes, too: the reason may.
-	if event, changed := m.endpoint.Checked(m.fit, cause, reason, now); changed {
+	event, changed := m.endpoint.Checked(m.fit, cause, reason, now)
+	if changed {
 		r.c.Stats.Changes.Add(1)
 		if r.c.onChange != nil {
 			r.c.onChange(event)
 		}
+	}
+	if good && m.fit && r.c.onGood != nil && m.endpoint.Ejected() {
+		r.c.onGood(m.endpoint, changed, now)
 	}
 }
 
