@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirproxy/weir/filters/cache/store"
@@ -23,6 +24,9 @@ type announcer struct {
 	self    string
 	// Each returns the number of the last purge, after this one.
 	publish, last *redis.Script
+
+	// deaf is since when nothing is heard, in nanoseconds of Unix time; 0: it is.
+	deaf atomic.Int64
 
 	mu    sync.Mutex
 	seen  int64 // the last number
@@ -51,12 +55,14 @@ func (s *service) keptAnnouncer(settings *Store) (*announcer, error) {
 	options.Timeout, options.Log = announceTime, s.env.Log
 	name := fmt.Sprintf("announcer %s %q", redis.Identity(&settings.Redis, &settings.Loaded), settings.Channel)
 	kept := s.env.Keep(name, func() any {
-		return &announcer{
+		a := &announcer{
 			client:  redis.New(options),
 			channel: settings.Channel + ":" + s.env.Route.Name, self: rand.Text(),
-			publish: redis.NewScript(`local n = redis.call("INCR", KEYS[1]); redis.call("PUBLISH", KEYS[1], n .. " " .. ARGV[1]); return {n}`),
-			last:    redis.NewScript(`return {tonumber(redis.call("GET", KEYS[1]) or "0")}`),
+			publish: redis.NewScript(beginText + `local n = redis.call("INCR", KEYS[1]); redis.call("PUBLISH", KEYS[1], string.format("%.0f", n) .. " " .. ARGV[1]); return {n}`),
+			last:    redis.NewScript(beginText + `return {tonumber(redis.call("GET", KEYS[1]))}`),
 		}
+		a.lost()
+		return a
 	})
 	a, ok := kept.(*announcer)
 	if !ok {
@@ -65,12 +71,34 @@ func (s *service) keptAnnouncer(settings *Store) (*announcer, error) {
 	return a, nil
 }
 
+// beginText begins the numbers of a store that has none at its time in
+// microseconds: one that has lost its data never counts up to a number that a
+// proxy has seen before.
+const beginText = `
+if redis.call("EXISTS", KEYS[1]) == 0 then
+  local t = redis.call("TIME")
+  redis.call("SET", KEYS[1], string.format("%.0f", t[1] * 1000000 + t[2]))
+end
+`
+
+// lost notes that nothing is heard from now on.
+func (a *announcer) lost() { a.deaf.Store(time.Now().UnixNano()) }
+
+// deafFor is for how long nothing has been heard.
+func (a *announcer) deafFor(now time.Time) time.Duration {
+	since := a.deaf.Load()
+	if since == 0 {
+		return 0
+	}
+	return now.Sub(time.Unix(0, since))
+}
+
 // listen connects and hears what others purge, until the generation ends.
 func (s *service) listen() {
 	a := s.announcer
 	s.env.Go(func() { a.client.Keep(s.env.Context) })
 	s.env.Go(func() {
-		a.client.Subscribe(s.env.Context, a.channel, func() { s.resume(a) }, func(message string) { s.heard(a, message) })
+		a.client.Subscribe(s.env.Context, a.channel, func() { s.resume(a) }, a.lost, func(message string) { s.heard(a, message) })
 	})
 }
 
@@ -93,6 +121,7 @@ func (s *service) resume(a *announcer) {
 		fallthrough
 	default:
 		a.seen, a.known = numbers[0], true
+		a.deaf.Store(0)
 		s.shelf.remember(a.seen)
 		s.env.Log.Info("purges of other proxies are heard", "channel", a.channel)
 	}

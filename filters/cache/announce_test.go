@@ -1,18 +1,21 @@
 package cache
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/weirproxy/weir/filter/filtertest"
 	"github.com/weirproxy/weir/internal/redis"
 	"github.com/weirproxy/weir/internal/redis/redistest"
+	"github.com/weirproxy/weir/stream"
 )
 
 // The library sleeps up to a second before it asks for the topology again, also
@@ -75,6 +78,58 @@ func TestPurgesAreAnnounced(t *testing.T) {
 	b.want("nobody knows", b.get("http://h/2"), "page 3", "fwd=uri-miss")
 	if n := b.Counted("weir_cache_purge_gaps_total"); n != 1 {
 		t.Errorf("%d gaps", n)
+	}
+}
+
+// A proxy that has not heard for a while asks the upstream about what it has, if
+// the document says so, and stops when it hears again.
+func TestDeafProxiesConfirm(t *testing.T) {
+	server := redistest.New(t)
+	server.Start()
+	o := &origin{answer: func(_ int, _ context.Context, req *stream.Request) (*stream.Response, error) {
+		if tag, ok := req.Header.GetID(stream.IfNoneMatch); ok && tag == `"1"` {
+			return filtertest.Response(304, "", `ETag: "1"`, "Cache-Control: max-age=100000"), nil
+		}
+		return filtertest.Response(200, "page", `ETag: "1"`, "Cache-Control: max-age=100000"), nil
+	}}
+	w, log := proxy(t, "store: {confirm_after: 1m, redis: {addresses: ['"+server.Address()+"']}}", o)
+	log.Await(t, heard, 1)
+	w.get("/")
+	w.want("heard", w.get("/"), "page", "hit")
+	server.Kill()
+	log.Await(t, "is not heard", 1)
+	w.want("not heard for a moment", w.get("/"), "page", "hit")
+	a := w.service.(*service).announcer
+	if a.deaf.Load() == 0 {
+		t.Error("it does not know that it hears nothing")
+	}
+	a.deaf.Add(-int64(2 * time.Minute))
+	w.want("not heard for long", w.get("/"), "page", "fwd=stale; fwd-status=304")
+	w.want("and again", w.get("/"), "page", "fwd=stale; fwd-status=304")
+	server.Start()
+	log.Await(t, heard, 2)
+	w.get("/") // it was emptied
+	w.want("heard again", w.get("/"), "page", "hit")
+}
+
+// TestNumbersBeginAnew: a store that has lost its data does not count up to where
+// it was: who was away would see no gap.
+func TestNumbersBeginAnew(t *testing.T) {
+	server := redistest.New(t)
+	server.Start()
+	w, log := proxy(t, "store: {redis: {addresses: ['"+server.Address()+"']}}", says(200, "page", fresh))
+	log.Await(t, heard, 1)
+	a := w.service.(*service).announcer
+	seen := map[int64]bool{}
+	for round := range 4 {
+		numbers, err := a.client.Run(t.Context(), a.publish, a.channel, []string{"{}"})
+		if err != nil || len(numbers) != 1 || seen[numbers[0]] {
+			t.Fatalf("round %d: %v, %v, seen %v", round, numbers, err, seen)
+		}
+		seen[numbers[0]] = true
+		if round%2 == 1 {
+			server.Command("FLUSHALL")
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ func newService(settings *Settings, env filter.Env, next stream.Service) (*servi
 		return nil, err
 	}
 	if s.announcer != nil {
+		s.confirmAfter = time.Duration(settings.Store.ConfirmAfter)
 		s.listen()
 	}
 	s.show()

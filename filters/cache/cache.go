@@ -40,7 +40,8 @@ type service struct {
 	shelf  *shelf
 	counts *counts
 
-	announcer *announcer // nil: purges are for this proxy alone
+	announcer    *announcer    // nil: purges are for this proxy alone
+	confirmAfter time.Duration // that purges are not heard; 0: never
 
 	maxObject   int64
 	slice       int64 // 0: what is not stored is not fetched in slices
@@ -105,7 +106,11 @@ func (s *service) look(ctx context.Context, asking *question) (*stream.Response,
 			return s.pass(ctx, req, bypass, statusBypass+suffixDetail+detailUnshared)
 		}
 		if o != nil {
-			switch o.terms.UseAt(o.age(now), wish) {
+			use := o.terms.UseAt(o.age(now), wish)
+			if s.confirmAfter > 0 && s.announcer.deafFor(now) > s.confirmAfter {
+				use = rule.Ask // it may have been purged
+			}
+			switch use {
 			case rule.Fresh:
 				req.Body.Close()
 				return s.answer(req, a, o, now, hit, ""), nil

@@ -73,6 +73,9 @@ type Store struct {
 	// the route follows. Proxies with one channel and one name of the route purge
 	// together.
 	Channel string `yaml:"channel" json:"channel"`
+	// ConfirmAfter is how long purges of others may not have been heard before what
+	// is stored is used only when the upstream confirms it. 0: it is used.
+	ConfirmAfter config.Duration `yaml:"confirm_after" json:"confirm_after"`
 
 	// Loaded is what the files had. It counts as content.
 	Loaded redis.Secrets `yaml:"-" json:"-"`

@@ -10,9 +10,10 @@ import (
 
 // Subscribe hands over what is published on a channel, in order, until ctx ends.
 // It connects, and connects anew, for as long as it takes; each time it listens
-// again it says so by begun, because what was published meanwhile is lost. It is
-// for a goroutine of its own; neither function may block for long.
-func (c *Client) Subscribe(ctx context.Context, channel string, begun func(), receive func(message string)) {
+// again it says so by begun, because what was published meanwhile is lost, and
+// by ended when it does not any more. It is for a goroutine of its own; none of
+// the functions may block for long.
+func (c *Client) Subscribe(ctx context.Context, channel string, begun, ended func(), receive func(message string)) {
 	for tries := 1; ctx.Err() == nil; tries++ {
 		if inner := c.client(); inner != nil && c.up.Load() {
 			listening := false
@@ -21,6 +22,7 @@ func (c *Client) Subscribe(ctx context.Context, channel string, begun func(), re
 				return
 			}
 			if listening {
+				ended()
 				tries = 1
 				c.options.Log.Warn("what the store publishes is not heard; it is subscribed to again", "store", c.options.Addresses, "err", err)
 			}

@@ -15,11 +15,11 @@ func TestSubscribe(t *testing.T) {
 	server := redistest.New(t)
 	log := redistest.NewLog()
 	c := keep(t, Options{Addresses: []string{server.Address()}}, log)
-	begun, heard := make(chan struct{}, 10), make(chan string, 10)
+	begun, ended, heard := make(chan struct{}, 10), make(chan struct{}, 10), make(chan string, 10)
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
 	work.Go(func() {
-		c.Subscribe(ctx, "news", func() { begun <- struct{}{} }, func(m string) { heard <- m })
+		c.Subscribe(ctx, "news", func() { begun <- struct{}{} }, func() { ended <- struct{}{} }, func(m string) { heard <- m })
 	})
 	defer work.Wait()
 	defer cancel()
@@ -47,5 +47,35 @@ func TestSubscribe(t *testing.T) {
 				t.Error("a killed store answers")
 			}
 		}
+		select {
+		case <-ended:
+		case <-late:
+			t.Fatal("nobody is told that nothing is heard")
+		}
 	}
+}
+
+// TestSubscribeNotices: a store that says nothing any more, over a connection that
+// stays, counts as not heard.
+func TestSubscribeNotices(t *testing.T) {
+	server := redistest.New(t)
+	server.Start()
+	c := keep(t, Options{Addresses: []string{server.Address()}}, redistest.NewLog())
+	begun, ended := make(chan struct{}, 10), make(chan struct{}, 10)
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() {
+		c.Subscribe(ctx, "news", func() { begun <- struct{}{} }, func() { ended <- struct{}{} }, func(string) {})
+	})
+	defer work.Wait()
+	defer cancel()
+	<-begun
+	server.Pause()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("nobody notices")
+	}
+	server.Resume()
+	<-begun
 }

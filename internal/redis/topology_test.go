@@ -148,7 +148,9 @@ func TestCluster(t *testing.T) {
 	heard, begun := make(chan string, 1), make(chan struct{}, 10)
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
-	work.Go(func() { c.Subscribe(ctx, "news", func() { begun <- struct{}{} }, func(m string) { heard <- m }) })
+	work.Go(func() {
+		c.Subscribe(ctx, "news", func() { begun <- struct{}{} }, func() {}, func(m string) { heard <- m })
+	})
 	<-begun
 	nodes[2].Command("PUBLISH", "news", "hello")
 	if m := <-heard; m != "hello" {
