@@ -46,6 +46,9 @@ type Env struct {
 	// Cluster is a cluster that Spec.Clusters named: one attempt for each
 	// request, within timeout (0: no limit) until the head of the response.
 	Cluster func(name string, timeout time.Duration) stream.Service
+	// Line writes a line of the access log for a request that the filter sent by
+	// itself and is done with; Exchange.Copy says what it was. It counts nothing.
+	Line func(req *stream.Request)
 	// Counter is the counter of that name ("weir_" and the name of the filter in
 	// front, "_total" behind) and these labels (name, value, ...; fixed words
 	// only); the label route is added. It goes on counting over generations.

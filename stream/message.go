@@ -189,6 +189,9 @@ type Exchange struct {
 	// GRPCStatus is the status of a gRPC call plus one, so that zero is none.
 	// The codec sets it from trailer or header (SetGRPCStatus).
 	GRPCStatus uint8
+	// Copy is what became of it if it is no request of a client but a copy of one,
+	// in a word; "": it is none.
+	Copy string
 	// Content is the body of the upstream's response, from the cluster stage.
 	// Whoever recovers from a panic closes it: the stage that held it is gone.
 	Content Body

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,14 @@ type House struct {
 	kept     map[string]any
 	verbs    map[string]func(context.Context, []byte) (any, error)
 	view     func() any
+	lines    []*stream.Request
+}
+
+// Lines are the requests for which the filter wrote lines of the access log.
+func (h *House) Lines() []*stream.Request {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.lines)
 }
 
 // Env is the Env of a route named test until the test ends. Environments of one
@@ -40,6 +49,11 @@ func (h *House) Env(t testing.TB) filter.Env {
 		Route: stream.Label{Name: "test"}, Context: ctx, Go: func(f func()) { work.Go(f) }, Log: slog.New(slog.DiscardHandler),
 		Cluster: h.cluster, Counter: h.counter, Gauge: h.gauge, Keep: h.keep,
 		Share: func(key string, build func() any) any { return h.keep("shared "+key, build) },
+		Line: func(req *stream.Request) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.lines = append(h.lines, req)
+		},
 		Operate: func(verb string, run func(context.Context, []byte) (any, error)) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/grpcstatus"
 	"github.com/weirproxy/weir/internal/jsondiff"
 	"github.com/weirproxy/weir/internal/jsonpointer"
 )
@@ -128,6 +129,11 @@ func (c *comparer) differences(primary, shadow *facts) (found []difference, why 
 	if c.status && primary.status != shadow.status { // the rest would differ for the same reason
 		return []difference{{Part: partStatus, Kind: string(jsondiff.Value), Primary: strconv.Itoa(primary.status), Shadow: strconv.Itoa(shadow.status)}}, nothing
 	}
+	if c.status && primary.call != shadow.call {
+		return []difference{{
+			Part: partStatus, At: "grpc-status", Place: "grpc-status", Kind: string(jsondiff.Value), Primary: callName(primary.call), Shadow: callName(shadow.call),
+		}}, nothing
+	}
 	for i, name := range c.headers {
 		if primary.headers[i] == shadow.headers[i] && primary.has[i] == shadow.has[i] {
 			continue
@@ -141,7 +147,7 @@ func (c *comparer) differences(primary, shadow *facts) (found []difference, why 
 		}
 		found = append(found, d)
 	}
-	if !c.json {
+	if !c.json || primary.call != noStatus {
 		return found, nothing
 	}
 	body, why := c.bodies(primary, shadow)
@@ -175,6 +181,14 @@ func (c *comparer) bodies(primary, shadow *facts) (found []difference, why missi
 		found = append(found, difference{Part: partBody, At: d.At, Place: d.Path, Kind: string(d.Kind), Primary: d.First, Shadow: d.Second})
 	}
 	return found, nothing
+}
+
+// callName is a status of gRPC in a word.
+func callName(code int) string {
+	if code == noStatus {
+		return "none"
+	}
+	return grpcstatus.Name(uint8(code)) //nolint:gosec // it was read from 0 to 254
 }
 
 func typeName(m missing) string {

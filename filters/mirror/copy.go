@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/weirproxy/weir/stream"
 )
@@ -32,7 +33,7 @@ func (s *service) newCopy(req *stream.Request) *shadowed {
 	conn.TLS = nil // the identity of the client is not the shadow's to know
 	c.req = stream.Request{
 		Method: req.Method, Proto: req.Proto, Header: s.header.of(&req.Header),
-		Body: stream.NoBody, Conn: &conn, Client: req.Client, ID: req.ID,
+		Body: stream.NoBody, Conn: &conn, Client: req.Client, ID: req.ID, GRPC: req.GRPC,
 	}
 	if s.hiding.bodies() {
 		dropDigests(&c.req.Header)
@@ -146,7 +147,11 @@ func (c *shadowed) run() {
 	ctx, cancel := context.WithTimeout(s.env.Context, s.timeout)
 	defer cancel()
 	got := facts{missing: shadowFailed}
+	became := failed
+	c.req.Exchange.Start = time.Now()
+	c.req.Exchange.HeadRead = c.req.Exchange.Start
 	defer func() { // also when something panics
+		c.note(became)
 		if c.pair != nil {
 			c.pair.settle(&c.pair.shadow, got)
 		}
@@ -155,7 +160,22 @@ func (c *shadowed) run() {
 	if err == nil {
 		got, err = c.drain(resp)
 	}
-	s.counts.copies[outcomeOf(ctx, s.env.Context, err)].Add(1)
+	became = outcomeOf(ctx, s.env.Context, err)
+	if err != nil {
+		c.req.Exchange.Fault = stream.AsFault(err)
+	}
+}
+
+// note counts the copy and writes its line.
+func (c *shadowed) note(became outcome) {
+	s := c.service
+	s.counts.copies[became].Add(1)
+	if !s.log {
+		return
+	}
+	x := &c.req.Exchange
+	x.Route, x.End, x.Copy = s.env.Route, time.Now(), outcomeNames[became]
+	s.env.Line(&c.req)
 }
 
 // outcomeOf says how a copy ended.
@@ -178,6 +198,9 @@ var drains = sync.Pool{New: func() any { return new([16 << 10]byte) }}
 // keeps what is compared.
 func (c *shadowed) drain(resp *stream.Response) (facts, error) {
 	defer resp.Body.Close()
+	x := &c.req.Exchange
+	x.Status, x.HeadSent, x.BytesIn = resp.Status, time.Now(), c.req.Length
+	x.SetGRPCStatus(&resp.Header)
 	var got facts
 	keeps := false
 	if c.pair != nil {
@@ -192,6 +215,7 @@ func (c *shadowed) drain(resp *stream.Response) (facts, error) {
 	defer func() { content.free() }()
 	for {
 		n, err := resp.Body.Read(room[:])
+		x.BytesOut += int64(n)
 		if keeps && n > 0 {
 			if v := content.add(room[:n], c.pair.comparer.maxBody); v != kept {
 				content.free()
@@ -200,6 +224,10 @@ func (c *shadowed) drain(resp *stream.Response) (facts, error) {
 		}
 		switch {
 		case err == io.EOF:
+			x.SetGRPCStatus(resp.Body.Trailer())
+			if c.pair != nil && c.pair.call && got.call == noStatus {
+				got.call = callOf(resp.Body.Trailer())
+			}
 			got.body, content = content, stock{}
 			return got, nil
 		case err != nil:

@@ -49,6 +49,7 @@ type service struct {
 	hiding  hiding
 	timeout time.Duration
 	maxBody int
+	log     bool // a line of the access log for each copy
 	budget  *budget
 	counts  counts
 	compare *comparer // nil: responses are not compared
@@ -60,7 +61,7 @@ type authority struct{ host, port string }
 func build(s *Settings, env filter.Env, next stream.Service) (*service, error) {
 	made := &service{
 		next: next, env: env, methods: s.Methods, header: compileHeader(&s.Headers), timeout: time.Duration(s.Timeout),
-		maxBody: int(s.Budget.MaxBody), shadow: env.Cluster(s.To, time.Duration(s.Timeout)), counts: newCounts(s.To, env),
+		maxBody: int(s.Budget.MaxBody), log: s.Log, shadow: env.Cluster(s.To, time.Duration(s.Timeout)), counts: newCounts(s.To, env),
 	}
 	var err error
 	if made.share, err = newShare(s.Share, s.Key, env.Route.Name); err != nil {

@@ -13,6 +13,7 @@ import (
 type pair struct {
 	comparer         *comparer
 	method, path, id string
+	call             bool // of gRPC: its status is compared, and no content
 
 	mu              sync.Mutex
 	primary, shadow *facts      // nil: not complete
@@ -26,10 +27,22 @@ type pair struct {
 type facts struct {
 	missing     missing // why there is nothing to compare, or nothing
 	status      int
+	call        int      // status of a call of gRPC; noStatus: none, or it is no call
 	headers     []string // values of the chosen fields
 	has         []bool   // whether they are there
 	body        stock
 	bodyMissing missing // why the body cannot be compared
+}
+
+// noStatus stands where there is no status of gRPC.
+const noStatus = -1
+
+// callOf is the status of gRPC that a header or trailer has.
+func callOf(h *stream.Header) int {
+	if code, ok := stream.GRPCStatus(h); ok {
+		return int(code)
+	}
+	return noStatus
 }
 
 // missing is why something cannot be compared.
@@ -86,17 +99,21 @@ func (c *comparer) pair(req *stream.Request) *pair {
 	if len(path) > maxShown {
 		path = path[:maxShown] + "..."
 	}
-	return &pair{comparer: c, method: req.Method, path: strings.Clone(path), id: strings.Clone(req.ID)}
+	return &pair{comparer: c, method: req.Method, path: strings.Clone(path), id: strings.Clone(req.ID), call: req.GRPC == stream.GRPCCall}
 }
 
 // factsOf are what is compared of resp before its body is read, and whether the
 // body is wanted.
 func (p *pair) factsOf(resp *stream.Response) (a facts, wanted bool) {
 	c := p.comparer
-	a = facts{status: resp.Status, headers: make([]string, len(c.headers)), has: make([]bool, len(c.headers))}
+	a = facts{status: resp.Status, call: noStatus, headers: make([]string, len(c.headers)), has: make([]bool, len(c.headers))}
 	for i, name := range c.headers {
 		values := resp.Header.Values(nil, name)
 		a.headers[i], a.has[i] = strings.Clone(strings.Join(values, ", ")), len(values) > 0
+	}
+	if p.call {
+		a.call = callOf(&resp.Header)
+		return a, false
 	}
 	switch _, tunnel := resp.Body.(stream.Duplex); {
 	case !c.json, p.method == "HEAD", resp.Status == 204, resp.Status == 304, resp.Length == 0:
@@ -124,6 +141,10 @@ func (p *pair) watch(resp *stream.Response) {
 		return
 	}
 	a, wanted := p.factsOf(resp)
+	if p.call && a.call == noStatus && resp.Status == 200 {
+		resp.Body = &messages{Body: resp.Body, pair: p, facts: a}
+		return
+	}
 	if !wanted {
 		p.settle(&p.primary, a)
 		return

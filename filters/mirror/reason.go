@@ -13,7 +13,7 @@ const (
 	otherMethod
 	upgrade
 	connect
-	grpcCall
+	grpcWeb
 	marked
 	bodyTooLarge
 	bodyIncomplete
@@ -25,24 +25,25 @@ const (
 )
 
 var reasonNames = [numReasons]string{
-	otherMethod: "method", upgrade: "upgrade", connect: "connect", grpcCall: "grpc", marked: "marked",
+	otherMethod: "method", upgrade: "upgrade", connect: "connect", grpcWeb: "grpc_web", marked: "marked",
 	bodyTooLarge: "body_too_large", bodyIncomplete: "body_incomplete", unredactable: "unredactable",
 	overConcurrent: "over_concurrent", overBytes: "over_bytes", noAnswer: "no_answer",
 }
 
 func (r reason) String() string { return reasonNames[r] }
 
-// unfit is why the request itself cannot be copied. What it becomes (a tunnel,
-// a stream of messages in both directions) depends on the answer of the one
-// upstream, so that a copy would not be one.
+// unfit is why the request itself cannot be copied. What a tunnel carries depends
+// on the answers of the one upstream, so that a copy would not be one. The
+// messages of a gRPC call are copied as they came, all of them at once. gRPC-Web
+// is for a filter to translate, which stands in front of this one then.
 func (s *service) unfit(req *stream.Request) reason {
 	switch {
 	case req.Method == "CONNECT":
 		return connect
 	case req.Upgrade != "":
 		return upgrade
-	case req.GRPC != stream.NotGRPC:
-		return grpcCall
+	case req.GRPC != stream.NotGRPC && req.GRPC != stream.GRPCCall:
+		return grpcWeb
 	case !s.copies(req.Method):
 		return otherMethod
 	case req.Header.Count(mark) > 0:

@@ -29,6 +29,8 @@ type Settings struct {
 	Redact Redact `yaml:"redact" json:"redact"`
 	// Budget bounds what copies may take of the proxy.
 	Budget Budget `yaml:"budget" json:"budget"`
+	// Log writes a line of the access log for each copy.
+	Log bool `yaml:"log" json:"log"`
 	// Compare compares the responses; without it the shadow's are thrown away.
 	Compare *Compare `yaml:"compare" json:"compare,omitempty"`
 }
@@ -105,6 +107,7 @@ func (c *Compare) SetDefaults() {
 // that says who the client is.
 var allowed = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Encoding", "Content-Language", "Content-Type",
+	"Grpc-Accept-Encoding", "Grpc-Encoding",
 	"If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Range", "User-Agent", "Via",
 	"X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Request-Id",
 }
@@ -114,6 +117,7 @@ func defaults() Settings {
 		Share:   1,
 		Methods: []string{"GET", "HEAD"},
 		Timeout: config.Duration(5 * time.Second),
+		Log:     true,
 		Headers: Headers{Allow: append([]string(nil), allowed...)},
 		Budget:  Budget{Concurrent: 64, Bytes: 16 << 20, MaxBody: 64 << 10},
 	}

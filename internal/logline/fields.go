@@ -46,6 +46,7 @@ const (
 	ServerName
 	Identity
 	UserAgent
+	Copy
 
 	NumFields
 )
@@ -102,6 +103,7 @@ var fields = [NumFields]struct {
 	ServerName:     {"server_name", String, "server name of the TLS handshake, or of a hello that was passed on (SNI)"},
 	Identity:       {"identity", String, "verified client certificate: SPIFFE id, else subject"},
 	UserAgent:      {"user_agent", String, "User-Agent field"},
+	Copy:           {"copy", String, "the line is of a copy that the filter mirror sent, and not of a client: answered, failed, timeout or ended"},
 }
 
 // String is the name of the field in JSON and in templates.

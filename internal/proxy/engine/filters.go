@@ -71,7 +71,7 @@ func (t *tenancy) env(name string) filter.Env {
 	e := t.engine
 	return filter.Env{
 		Route: t.route, Context: t.ctx, Go: e.spawn, Log: e.log.With("route", t.route.Name, "filter", name),
-		Cluster: t.cluster,
+		Cluster: t.cluster, Line: e.recorder.Line,
 		Counter: func(metric, help string, labels ...string) *filter.Counter {
 			return e.lodging.counter(t.route.Name, counter(metric, help), labels)
 		},

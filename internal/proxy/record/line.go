@@ -65,6 +65,7 @@ const (
 	grpcFields  = 1<<logline.GRPCService | 1<<logline.GRPCMethod | 1<<logline.GRPCStatus
 	faultFields = 1<<logline.Fault | 1<<logline.FaultOrigin | 1<<logline.FaultLimit | 1<<logline.FaultCause
 	tlsFields   = 1<<logline.TLSVersion | 1<<logline.ServerName | 1<<logline.Identity
+	copyFields  = 1 << logline.Copy
 	allFields   = 1<<logline.NumFields - 1
 )
 
@@ -80,6 +81,9 @@ func fieldsOf(req *stream.Request) uint64 {
 	}
 	if req.Conn.TLS == nil && req.Conn.Hello == nil {
 		there &^= tlsFields
+	}
+	if req.Exchange.Copy == "" {
+		there &^= copyFields
 	}
 	return there
 }
@@ -292,6 +296,8 @@ func (l *accessLog) value(f logline.Field, sc *scratch, req *stream.Request, t *
 		if req.GRPC != stream.NotGRPC {
 			return grpcValue(f, req)
 		}
+	case logline.Copy:
+		return textValue(x.Copy)
 	case logline.BytesIn:
 		return number(x.BytesIn)
 	case logline.BytesOut:

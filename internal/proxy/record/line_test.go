@@ -104,6 +104,7 @@ func TestPeerIPv6(t *testing.T) {
 func TestEveryField(t *testing.T) {
 	req := full()
 	req.GRPC, req.Target.Path, req.Exchange.GRPCStatus = stream.GRPCCall, "/shop.Orders/Get", 15
+	req.Exchange.Copy = "answered"
 	record := parse(t, lines(t, toStdout(nil), req)[0])
 	for f := range logline.NumFields {
 		var ok bool

@@ -202,6 +202,23 @@ func (r *Recorder) Done(req *stream.Request) {
 	r.putScratch(sc)
 }
 
+// Line writes the line of an exchange that no client began, and counts nothing.
+// Otherwise it is as Done.
+func (r *Recorder) Line(req *stream.Request) {
+	t := timesOf(&req.Exchange)
+	log := r.log.Load()
+	if !log.wants(&req.Exchange, t.total) {
+		return
+	}
+	sc := r.getScratch()
+	defer r.putScratch(sc)
+	log.encode(sc, req, &t)
+	s := r.shards[req.Conn.ID&uint64(len(r.shards)-1)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.line(log, sc, req, &t)
+}
+
 func (r *Recorder) count(s *shard, req *stream.Request, t *times) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,6 +229,11 @@ func (r *Recorder) countAndWrite(s *shard, log *accessLog, sc *scratch, req *str
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.add(r, req, t)
+	s.line(log, sc, req, t)
+}
+
+// line writes what log has encoded. mu is held.
+func (s *shard) line(log *accessLog, sc *scratch, req *stream.Request, t *times) {
 	if s.log != log { // Apply came between: the line has the old form
 		if s.log.out == nil {
 			return
