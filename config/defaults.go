@@ -292,7 +292,7 @@ func (l *LatencyOutlier) SetDefaults() {
 // Parse read has its defaults already and is not touched: a 0 there was written.
 func (d *Document) ApplyDefaults() {
 	if d.parts == nil {
-		for _, part := range []any{&d.Admin, &d.AccessLog, &d.Metrics, &d.Redact, &d.Overload, &d.Drain} {
+		for _, part := range []any{&d.Admin, &d.AccessLog, &d.Metrics, &d.Redact, &d.Geo, &d.Overload, &d.Drain} {
 			fillZero(reflect.ValueOf(part).Elem())
 		}
 	}

@@ -12,6 +12,8 @@ type Document struct {
 	Metrics Metrics `yaml:"metrics" json:"metrics"`
 	// Redact names what no output may show: logs, admin pages, snapshots.
 	Redact Redact `yaml:"redact" json:"redact"`
+	// Geo says where clients are.
+	Geo Geo `yaml:"geo" json:"geo"`
 	// Overload says what is done before the process has used up what it may.
 	Overload Overload `yaml:"overload" json:"overload"`
 	// Drain says how the process ends.
@@ -41,7 +43,7 @@ func (d *Document) At(path string) Pos {
 // BrokenObject is an object that was written and could not be read.
 type BrokenObject struct {
 	// Kind is listener, route, cluster, or the key of a part that is not a
-	// list: admin, access_log, metrics, redact, overload, drain.
+	// list: admin, access_log, metrics, redact, geo, overload, drain.
 	Kind string
 	// Name is "" for such a part, and when the name itself is what is wrong:
 	// then it may be any object of the kind that is not there otherwise.
@@ -103,6 +105,15 @@ type Redact struct {
 	Headers []string `yaml:"headers" json:"headers"`
 	// Query are the keys whose values are replaced.
 	Query []string `yaml:"query" json:"query"`
+}
+
+// Geo says where clients are: countries, continents and autonomous systems as keys
+// and conditions.
+type Geo struct {
+	// Database is one or several files in the format of MaxMind (.mmdb), of
+	// countries or cities, and of autonomous systems. They are read into memory,
+	// and again when they change.
+	Database Texts `yaml:"database" json:"database"`
 }
 
 // Overload says what is done before the process has used up what it may: memory,

@@ -116,6 +116,8 @@ type Match struct {
 	Cookies []ValueMatch `yaml:"cookies" json:"cookies"`
 	// Clients are address ranges (CIDR) of the client.
 	Clients []string `yaml:"clients" json:"clients"`
+	// Geo is a condition on where the client is.
+	Geo *GeoMatch `yaml:"geo" json:"geo,omitempty"`
 	// GRPC is a condition on gRPC calls, instead of path and methods.
 	GRPC *GRPCMatch `yaml:"grpc" json:"grpc,omitempty"`
 	// ALPN are protocols of which the client must offer one. For routes with
@@ -182,6 +184,22 @@ type SideMatch struct {
 	// Claims are conditions on what the verified token of the request says; of a
 	// list, on any of its elements. They need a filter jwt.
 	Claims []ValueMatch `yaml:"claims" json:"claims"`
+	// Geo is a condition on where the client is.
+	Geo *GeoMatch `yaml:"geo" json:"geo,omitempty"`
+}
+
+// GeoMatch is a condition on where the client is, by the databases of geo. Of each
+// list one must hold; a client whose place is not known meets none.
+type GeoMatch struct {
+	// Countries are two letters (ISO 3166-1): DE.
+	Countries []string `yaml:"countries" json:"countries"`
+	// Continents are AF, AN, AS, EU, NA, OC, SA.
+	Continents []string `yaml:"continents" json:"continents"`
+	// ASNs are numbers of autonomous systems.
+	ASNs []int `yaml:"asns" json:"asns"`
+	// Not turns the condition around; it then holds for clients whose place is not
+	// known, too.
+	Not bool `yaml:"not" json:"not,omitempty"`
 }
 
 // Side is what people call it: the cluster, with the labels if there are any.
@@ -203,7 +221,8 @@ func side(cluster string, labels map[string]string) string {
 
 // Split keeps a client on its side of a weighted split.
 type Split struct {
-	// Key is header:NAME, cookie:NAME, query:NAME, claim:NAME or client; requests with the
+	// Key is header:NAME, cookie:NAME, query:NAME, claim:NAME, country, continent,
+	// asn or client; requests with the
 	// same value take the same side, and a change of weights moves only those
 	// at the boundary. Empty, or the value absent: random.
 	Key string `yaml:"key" json:"key"`

@@ -59,8 +59,8 @@ type Request struct {
 	// the peer's, or one that a trusted peer vouches for. The zero Addr for a
 	// Unix socket.
 	Client netip.Addr
-	// Caller is what else is known of who sent the request; nil: nothing that
-	// anybody has asked for.
+	// Caller is what else is known of who sent the request; nil: nothing, or
+	// nothing that anybody has asked for.
 	Caller *Caller
 	// ID identifies the exchange in logs, traces and X-Request-Id.
 	ID string
@@ -124,6 +124,8 @@ type Conn struct {
 	// Hello is what the client asked for in a TLS hello that was read and
 	// passed on; nil when there was none.
 	Hello *Hello
+	// Places finds where clients are; nil: nobody knows.
+	Places Locator
 }
 
 // Hello is what a TLS client asks for.

@@ -77,6 +77,7 @@ var doors = map[string]string{
 	"github.com/klauspost/compress":             "filters/compress",
 	"github.com/maypok86/otter/v2":              "filters/cache/store",
 	"github.com/miekg/dns":                      "internal/proxy/resolve",
+	"github.com/oschwald/maxminddb-golang/v2":   "internal/geo",
 	"github.com/prometheus/client_golang":       "internal/proxy/record",
 	"github.com/prometheus/client_model":        "internal/proxy/record",
 	"github.com/quic-go/quic-go":                "internal/proxy/http3",

@@ -17,6 +17,7 @@ var linked = []string{
 	"github.com/fsnotify/fsnotify",
 	"github.com/go-jose/go-jose/v4",                                     // filter jwt: signatures and the keys for them are nobody's first try
 	"github.com/KimMachineGun/automemlimit", "github.com/pbnjay/memory", // the memory of the cgroup or the machine, for overload
+	"github.com/oschwald/maxminddb-golang/v2",  // geo: the format of the databases that there are
 	"github.com/maypok86/otter/v2",             // filter cache: what to evict is a science of its own, and a lock for all of it would be shared by all connections
 	"github.com/miekg/dns", "golang.org/x/net", // x/net: of miekg/dns
 	"github.com/quic-go/quic-go", "golang.org/x/crypto", // HTTP/3; x/crypto: of quic-go

@@ -5,6 +5,9 @@
 //	query:NAME    the first query parameter of the name, decoded
 //	claim:NAME    what the verified token of the request says: a string, a number
 //	              or a boolean; /a/b leads into objects (stream.ParseClaimName)
+//	country       where the client is (stream.Place): DE
+//	continent     EU
+//	asn           the number of its autonomous system
 //	client        the address of the client
 //	client/24     its IPv4 network of that length; of an IPv6 address the /64
 //	client/24/56  the same, with the length for IPv6
@@ -17,6 +20,7 @@ package requestkey
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/weirproxy/weir/stream"
@@ -30,8 +34,17 @@ const (
 	cookie
 	query
 	claim
+	country
+	continent
+	asn
 	client
 )
+
+// places are the keys that go by where the client is.
+var places = [...]struct {
+	text   string
+	source source
+}{{"country", country}, {"continent", continent}, {"asn", asn}}
 
 var prefixes = [...]struct {
 	text   string
@@ -59,6 +72,11 @@ func Parse(text string) (Key, error) {
 	if lengths, found := strings.CutPrefix(text, "client/"); found {
 		return parseNetwork(text, lengths)
 	}
+	for _, p := range places {
+		if text == p.text {
+			return Key{source: p.source}, nil
+		}
+	}
 	for _, p := range prefixes {
 		name, found := strings.CutPrefix(text, p.text)
 		if !found {
@@ -75,7 +93,7 @@ func Parse(text string) (Key, error) {
 		}
 		return Key{source: p.source, name: name}, nil
 	}
-	return Key{}, fmt.Errorf("key %q is not known; use header:NAME, cookie:NAME, query:NAME, claim:NAME, client or client/BITS", text)
+	return Key{}, fmt.Errorf("key %q is not known; use header:NAME, cookie:NAME, query:NAME, claim:NAME, country, continent, asn, client or client/BITS", text)
 }
 
 func parseClaim(text, name string) (Key, error) {
@@ -93,10 +111,22 @@ func (k Key) IsZero() bool { return k.source == none }
 // verified.
 func (k Key) OfClaim() bool { return k.source == claim }
 
+// OfCountry tells whether the value is known only with a database of countries.
+func (k Key) OfCountry() bool { return k.source == country || k.source == continent }
+
+// OfASN tells whether the value is known only with a database of autonomous
+// systems.
+func (k Key) OfASN() bool { return k.source == asn }
+
 // String is the key as the document writes it.
 func (k Key) String() string {
 	if k.source == client {
 		return k.network()
+	}
+	for _, p := range places {
+		if p.source == k.source {
+			return p.text
+		}
 	}
 	for _, p := range prefixes {
 		if p.source == k.source {
@@ -119,6 +149,15 @@ func (k Key) Of(req *stream.Request) (value string, ok bool) {
 		return req.Target.QueryGet(k.name)
 	case claim:
 		return claimOf(req, k.claim)
+	case country:
+		value = req.Place().Country
+		return value, value != ""
+	case continent:
+		value = req.Place().Continent
+		return value, value != ""
+	case asn:
+		number := req.Place().ASN
+		return strconv.FormatUint(uint64(number), 10), number != 0
 	case client:
 		if !req.Client.IsValid() {
 			return "", false

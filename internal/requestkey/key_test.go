@@ -11,14 +11,14 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	for _, text := range []string{"client", "header:X-User", "cookie:sid", "query:a b", "claim:https://example.com/tenant", "claim:/a/b~1c"} {
+	for _, text := range []string{"client", "header:X-User", "cookie:sid", "query:a b", "claim:https://example.com/tenant", "claim:/a/b~1c", "country", "continent", "asn"} {
 		k, err := Parse(text)
 		if err != nil || k.String() != text || k.IsZero() {
 			t.Errorf("%q: %q, %v", text, k, err)
 		}
 	}
 	for text, want := range map[string]string{
-		"":            "use header:NAME, cookie:NAME, query:NAME, claim:NAME, client or client/BITS",
+		"":            "use header:NAME, cookie:NAME, query:NAME, claim:NAME, country, continent, asn, client or client/BITS",
 		"Client":      "is not known",
 		"header":      "is not known",
 		"header:":     "has no name; write header:NAME",
@@ -36,6 +36,20 @@ func TestParse(t *testing.T) {
 	if (Key{}).String() != "" {
 		t.Error("the zero key has a text")
 	}
+}
+
+// atlas says the same of every address, and counts.
+type atlas struct {
+	place stream.Place
+	asked int
+}
+
+func (a *atlas) Locate(client netip.Addr) stream.Place {
+	if !client.Is4() {
+		panic("it is asked for an address in another form")
+	}
+	a.asked++
+	return a.place
 }
 
 func TestOf(t *testing.T) {
@@ -63,6 +77,9 @@ func TestOf(t *testing.T) {
 		{"query:e", "", true},
 		{"query:none", "", false},
 		{"claim:sub", "anna", true},
+		{"country", "DE", true},
+		{"continent", "EU", true},
+		{"asn", "64500", true},
 		{"claim:age", "42", true},
 		{"claim:/org/id", "7", true},
 		{"claim:roles", "", false},
@@ -70,6 +87,8 @@ func TestOf(t *testing.T) {
 		{"claim:null", "", false},
 		{"claim:none", "", false},
 	}
+	atlas := &atlas{place: stream.Place{Country: "DE", Continent: "EU", ASN: 64500}}
+	req.Conn = &stream.Conn{Places: atlas}
 	text := func(s string) stream.Claim { return stream.Claim{Kind: stream.TextClaim, Text: s} }
 	req.Identify(&stream.Claims{All: stream.Claim{Kind: stream.ObjectClaim, Members: map[string]stream.Claim{
 		"sub": text("anna"), "age": text("42"), "roles": {Kind: stream.ListClaim, Items: []stream.Claim{text("a")}}, "null": {},
@@ -89,6 +108,17 @@ func TestOf(t *testing.T) {
 	}
 	if _, ok := (Key{}).Of(req); ok {
 		t.Error("the zero key has a value")
+	}
+	if atlas.asked != 1 {
+		t.Errorf("looked up %d times for one request", atlas.asked)
+	}
+	req.Caller, atlas.place = nil, stream.Place{}
+	for _, text := range []string{"country", "continent", "asn"} {
+		if k, _ := Parse(text); k.OfCountry() == k.OfASN() {
+			t.Errorf("%s is of no database", text)
+		} else if got, ok := k.AppendTo(nil, req); ok {
+			t.Errorf("%s of nowhere: %q", text, got)
+		}
 	}
 	req.Caller = nil
 	if k, _ := Parse("claim:sub"); !k.OfClaim() {

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/geo"
 )
 
 // Snapshot is one compiled state of the whole configuration.
@@ -23,8 +24,12 @@ type Snapshot struct {
 	AccessLog config.AccessLog
 	Metrics   config.Metrics
 	Redact    config.Redact
+	Geo       config.Geo
 	Overload  config.Overload
 	Drain     config.Drain
+
+	// Places are the databases of Geo; nil: there are none.
+	Places *geo.Database
 
 	// Sorted by name.
 	Listeners []*Listener
@@ -96,7 +101,8 @@ type Match struct {
 	Cookies []Value
 	Claims  []Value // of a side only
 	Clients []netip.Prefix
-	GRPC    bool // only gRPC calls
+	Geo     *config.GeoMatch // nil: none
+	GRPC    bool             // only gRPC calls
 	ALPN    []string
 	Ports   []uint16
 }

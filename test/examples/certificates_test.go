@@ -83,7 +83,7 @@ func (a authority) tls(name string) *tls.Certificate {
 	return &pair
 }
 
-// folder is a new folder with certs/ in it. Its path is short: Unix sockets are
+// folder is a new folder with certs/ and the other files of the examples in it. Its path is short: Unix sockets are
 // made there.
 func folder(t *testing.T) string {
 	t.Helper()
@@ -92,8 +92,10 @@ func folder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.WriteFile(filepath.Join(dir, "redis-password"), []byte(redisPassword+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for file, content := range map[string][]byte{"redis-password": []byte(redisPassword + "\n"), "countries.mmdb": atlas()} {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	certs := filepath.Join(dir, "certs")
 	if err := os.Mkdir(certs, 0o700); err != nil {

@@ -22,10 +22,6 @@ func demoTokens(t *testing.T, file string) map[string]string {
 	return tokens
 }
 
-func setupJWT(t *testing.T) map[string]string {
-	return map[string]string{public: anywhere, "127.0.0.1:9001": serve(t, echo("9001")), "127.0.0.1:9002": serve(t, echo("9002"))}
-}
-
 func proveJWT(t *testing.T, x *running) {
 	tokens := demoTokens(t, "jwt.yaml")
 	a := x.get("/")

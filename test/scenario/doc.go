@@ -22,6 +22,8 @@
 //	                           answer with that status, and the end
 //	certs [-ca NAME] LEAF[=SAN,...]...
 //	                           certificates: NAME.pem (ca.pem), LEAF.crt, LEAF.key
+//	atlas FILE NET=COUNTRY,CONTINENT|ASN...
+//	                           a database of addresses (.mmdb)
 //	start ARGS...              starts weir and waits until it serves
 //	signal NAME                sends HUP, USR1, TERM, INT or KILL to it ($PID)
 //	logged [-early] TEXT       waits until its operational log has TEXT behind what

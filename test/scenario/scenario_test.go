@@ -36,7 +36,7 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 func commands() map[string]command {
 	return map[string]command{
 		"upstream": cmdUpstream, "client": cmdClient, "refused": cmdRefused, "finished": cmdFinished,
-		"names": cmdNames, "await": cmdAwait, "reach": cmdReach, "certs": cmdCerts,
+		"names": cmdNames, "await": cmdAwait, "reach": cmdReach, "certs": cmdCerts, "atlas": cmdAtlas,
 		"start": cmdStart, "signal": cmdSignal, "logged": cmdLogged, "address": cmdAddress, "ended": cmdEnded, "stop": cmdStop,
 		"exits": cmdExits, "panics": cmdPanics, "get": cmdGet, "admin": cmdAdmin, "json": cmdJSON, "absent": cmdAbsent,
 	}

@@ -33,6 +33,8 @@ type Inputs struct {
 	// Files reads a file that a document refers to; the path is already taken
 	// relative to the document.
 	Files func(path string) ([]byte, error)
+	// Data does the same for a file that may be large; nil: Files does.
+	Data func(path string) ([]byte, error)
 	// Env is the environment (os.LookupEnv).
 	Env     func(name string) (string, bool)
 	Filters filter.Registry
@@ -98,6 +100,9 @@ func newCompiler(in Inputs) *compiler {
 		c.previous = &snapshot.Snapshot{}
 	}
 	doc, problems := config.Merge(in.Documents...)
+	if c.in.Data == nil {
+		c.in.Data = c.in.Files
+	}
 	doc.ApplyDefaults() // for documents that tools made; parsed ones have them
 	c.doc = doc
 	c.problems = append(c.problems, problems...)

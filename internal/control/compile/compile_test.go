@@ -15,6 +15,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/geo/geotest"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
 )
@@ -195,6 +196,14 @@ func testEnv(name string) (string, bool) {
 func testFile(path string) ([]byte, error) {
 	if content, ok := testPEM()[path]; ok {
 		return content, nil
+	}
+	switch path {
+	case "countries.mmdb":
+		return geotest.Write("Test-Country", geotest.Net{Prefix: "192.0.2.0/24", Country: "DE", Continent: "EU"}), nil
+	case "systems.mmdb":
+		return geotest.Write("Test-ASN", geotest.Net{Prefix: "192.0.2.0/24", ASN: 64500}), nil
+	case "half.mmdb":
+		return geotest.Write("Test-ASN")[:20], nil
 	}
 	if path == "secret/denied.key" {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("permission denied")}

@@ -12,7 +12,7 @@ import (
 func (c *compiler) snapshot() *snapshot.Snapshot {
 	s := &snapshot.Snapshot{
 		Admin: c.general.admin, AccessLog: c.general.accessLog, Metrics: c.general.metrics,
-		Redact: c.general.redact, Overload: c.general.overload, Drain: c.general.drain,
+		Redact: c.general.redact, Geo: c.general.geo, Places: c.general.places, Overload: c.general.overload, Drain: c.general.drain,
 		Listeners: c.listeners.sorted(), Routes: c.routes.sorted(), Clusters: c.clusters.sorted(),
 	}
 	for _, l := range s.Listeners {
@@ -62,13 +62,15 @@ type content struct {
 	AccessLog config.AccessLog
 	Metrics   config.Metrics
 	Redact    config.Redact
+	Geo       config.Geo
+	Places    snapshot.Hash
 	Overload  config.Overload
 	Drain     config.Drain
 	Objects   []snapshot.Hash // in the order of the snapshot; they hold kinds and names
 }
 
 func contentOf(s *snapshot.Snapshot) content {
-	all := content{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Overload: s.Overload, Drain: s.Drain}
+	all := content{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Geo: s.Geo, Places: s.Places.Sum(), Overload: s.Overload, Drain: s.Drain}
 	for _, l := range s.Listeners {
 		all.Objects = append(all.Objects, l.Hash)
 	}

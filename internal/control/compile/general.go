@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weirproxy/weir/config"
+	"github.com/weirproxy/weir/internal/geo"
 	"github.com/weirproxy/weir/internal/logline"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/internal/statusset"
@@ -18,6 +19,8 @@ type general struct {
 	accessLog config.AccessLog
 	metrics   config.Metrics
 	redact    config.Redact
+	geo       config.Geo
+	places    *geo.Database
 	overload  config.Overload
 	drain     config.Drain
 	held      []string
@@ -26,7 +29,7 @@ type general struct {
 func (c *compiler) compileGeneral() {
 	g := &c.general
 	g.admin, g.accessLog, g.metrics = c.doc.Admin, c.doc.AccessLog, c.doc.Metrics
-	g.redact, g.overload, g.drain = c.doc.Redact, c.doc.Overload, c.doc.Drain
+	g.redact, g.geo, g.overload, g.drain = c.doc.Redact, c.doc.Geo, c.doc.Overload, c.doc.Drain
 	for _, part := range []struct {
 		name  string
 		check func(*config.Report)
@@ -35,6 +38,7 @@ func (c *compiler) compileGeneral() {
 		{"access_log", c.checkAccessLog},
 		{"metrics", c.checkMetrics},
 		{"redact", c.checkRedact},
+		{"geo", c.checkGeo},
 		{"overload", c.checkOverload},
 		{"drain", c.checkDrain},
 	} {
@@ -58,6 +62,8 @@ func (g *general) hold(part string, last *snapshot.Snapshot) {
 		g.metrics = last.Metrics
 	case "redact":
 		g.redact = last.Redact
+	case "geo":
+		g.geo, g.places = last.Geo, last.Places
 	case "overload":
 		g.overload = last.Overload
 	case "drain":
@@ -80,6 +86,7 @@ func (g *general) holdUnwritten(last *snapshot.Snapshot) {
 		{"access_log", g.accessLog, defaults.AccessLog, last.AccessLog},
 		{"metrics", g.metrics, defaults.Metrics, last.Metrics},
 		{"redact", g.redact, defaults.Redact, last.Redact},
+		{"geo", g.geo, defaults.Geo, last.Geo},
 		{"overload", g.overload, defaults.Overload, last.Overload},
 		{"drain", g.drain, defaults.Drain, last.Drain},
 	} {

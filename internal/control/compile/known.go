@@ -7,25 +7,40 @@ import (
 )
 
 // noClaims is what to do about a claim that nobody knows.
-const noClaims = "put a filter jwt in front of it: without one no token is verified, and no request has a claim"
+const noClaims = "put a filter jwt in front of it"
 
-// checkKnown refuses a key whose value no request can have at that point of its
+// checkKey refuses a key whose value no request can have at that point of its
 // way: all requests would have one key. One that cannot be read has been
 // reported.
-func checkKnown(text, at string, claims bool, r *config.Report) {
-	if key, err := requestkey.Parse(text); err == nil && key.OfClaim() && !claims {
-		r.Errorf(at, noClaims, "key %q is not known there", text)
+func (c *compiler) checkKey(text, at string, claims bool, r *config.Report) {
+	if why, fix := c.unknown(text, claims); why != "" {
+		r.Errorf(at, fix, "key %q is not known there%s", text, why)
 	}
+}
+
+// unknown is why the value of a key is not known, and what to do.
+func (c *compiler) unknown(text string, claims bool) (why, fix string) {
+	key, err := requestkey.Parse(text)
+	switch {
+	case err != nil:
+	case key.OfClaim() && !claims:
+		return ": no token was verified", noClaims
+	case key.OfCountry() && !c.general.places.KnowsCountries():
+		return ": no database says in which country a client is", noCountries
+	case key.OfASN() && !c.general.places.KnowsASNs():
+		return ": no database says in which autonomous system a client is", noASNs
+	}
+	return "", ""
 }
 
 // checkKnown looks at what stands behind the filters of a route: its split and
 // its sides.
 func (c *compiler) checkKnown(spec *config.Route, r *config.Report) {
 	claims := c.findsClaims(spec)
-	checkKnown(spec.Split.Key, "split.key", claims, r)
+	c.checkKey(spec.Split.Key, "split.key", claims, r)
 	for i := range spec.To {
 		if m := spec.To[i].Match; m != nil && len(m.Claims) > 0 && !claims {
-			r.Errorf(index("to", i)+".match.claims", noClaims, "claims are not known there")
+			r.Errorf(index("to", i)+".match.claims", noClaims, "claims are not known there: no token was verified")
 		}
 	}
 }
@@ -49,8 +64,8 @@ func (c *compiler) checkKeysOf(cluster *snapshot.Cluster, route *config.Route, a
 	}
 	claims := c.findsClaims(route)
 	for _, text := range texts {
-		if key, err := requestkey.Parse(text); err == nil && key.OfClaim() && !claims {
-			r.Errorf(at, noClaims, "cluster %q goes by %q, which requests of this route do not have", cluster.Spec.Name, text)
+		if why, fix := c.unknown(text, claims); why != "" {
+			r.Errorf(at, fix, "cluster %q goes by %q, which requests of this route do not have%s", cluster.Spec.Name, text, why)
 		}
 	}
 }

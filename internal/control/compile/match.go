@@ -18,6 +18,7 @@ func match(spec *config.Match, r *config.Report) snapshot.Match {
 		Query:   values(spec.Query, "query", r, checkQueryName),
 		Cookies: values(spec.Cookies, "cookies", r, checkCookieName),
 		Clients: prefixes(r, "clients", spec.Clients),
+		Geo:     spec.Geo,
 		ALPN:    spec.ALPN,
 		Ports:   checkPorts(spec.Ports, "ports", r),
 	}

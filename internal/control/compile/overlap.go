@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/snapshot"
 )
 
@@ -58,7 +59,7 @@ func matchKeys(route *snapshot.Route) []string {
 	rest := fmt.Sprintf("%s %d %s methods=%t grpc=%t", trafficOf(&route.Spec), route.Spec.Priority, pathKey(&m.Path), len(m.Methods) > 0, m.GRPC)
 	for _, part := range [][]string{
 		valueKeys(m.Headers, strings.ToLower), valueKeys(m.Query, asIs), valueKeys(m.Cookies, asIs), prefixKeys(m.Clients),
-		slices.Clone(m.ALPN), portKeys(m.Ports),
+		slices.Clone(m.ALPN), portKeys(m.Ports), geoKeys(m.Geo),
 	} {
 		slices.Sort(part)
 		rest += fmt.Sprintf(" %q", part)
@@ -146,3 +147,19 @@ func sharesAny(a, b []string) bool {
 // sharesMethod: no methods are all methods. Routes with methods come before
 // those without (matchKeys tells them apart), so both or none have some.
 func sharesMethod(a, b []string) bool { return len(a) == 0 || len(b) == 0 || sharesAny(a, b) }
+
+func geoKeys(g *config.GeoMatch) (keys []string) {
+	if g == nil {
+		return nil
+	}
+	for _, code := range g.Countries {
+		keys = append(keys, "country "+code)
+	}
+	for _, code := range g.Continents {
+		keys = append(keys, "continent "+code)
+	}
+	for _, number := range g.ASNs {
+		keys = append(keys, fmt.Sprintf("asn %d", number))
+	}
+	return append(keys, fmt.Sprintf("not %t", g.Not))
+}

@@ -14,9 +14,10 @@ func (c *compiler) route(spec *config.Route, r *config.Report) *snapshot.Route {
 	compiled := &snapshot.Route{
 		Spec:    *spec,
 		Match:   match(&spec.Match, r.Below("match")),
-		Sides:   sides(spec, r),
+		Sides:   c.sides(spec, r),
 		Filters: c.filters(spec, r),
 	}
+	c.checkGeoMatch(spec.Match.Geo, r.Below("match.geo"))
 	c.checkKnown(spec, r)
 	for i, name := range spec.Listeners {
 		if slices.Contains(spec.Listeners[:i], name) {
@@ -132,7 +133,7 @@ func (c *compiler) filters(route *config.Route, r *config.Report) []snapshot.Fil
 		}
 		settings := definition.Decode(spec.Settings, c.reader(&route.Origin), r.Below(path+"."+spec.Name))
 		for _, key := range definition.Keys(settings) {
-			checkKnown(key.Text, path+"."+spec.Name+"."+key.At, claims, r)
+			c.checkKey(key.Text, path+"."+spec.Name+"."+key.At, claims, r)
 		}
 		claims = claims || definition.Claims
 		compiled := snapshot.Filter{Name: spec.Name, Settings: settings}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/snapshot"
 )
 
@@ -156,7 +157,7 @@ func (o *outline) covers(inner *outline) bool {
 	return o.coversPath(inner) &&
 		coversAny(outer.Methods, in.Methods) &&
 		containsAll(inner.headers, o.headers) && containsAll(inner.query, o.query) && containsAll(inner.cookies, o.cookies) &&
-		coversClients(outer.Clients, in.Clients) && (in.GRPC || !outer.GRPC) &&
+		coversClients(outer.Clients, in.Clients) && coversGeo(outer.Geo, in.Geo) && (in.GRPC || !outer.GRPC) &&
 		coversAny(outer.ALPN, in.ALPN) && coversAny(outer.Ports, in.Ports) &&
 		containsAll(o.route.Listeners, inner.route.Listeners)
 }
@@ -185,6 +186,19 @@ func coversClients(outer, inner []netip.Prefix) bool {
 		}
 	}
 	return len(inner) > 0
+}
+
+// coversGeo: what is turned around is compared with its like only.
+func coversGeo(outer, inner *config.GeoMatch) bool {
+	switch {
+	case outer == nil:
+		return true
+	case inner == nil || outer.Not != inner.Not:
+		return false
+	case outer.Not:
+		outer, inner = inner, outer
+	}
+	return coversAny(outer.Countries, inner.Countries) && coversAny(outer.Continents, inner.Continents) && coversAny(outer.ASNs, inner.ASNs)
 }
 
 // coversPath: an expression is compared by its text only, but for one that

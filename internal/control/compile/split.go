@@ -9,7 +9,7 @@ import (
 )
 
 // sides are the conditions of the sides of a split; nil when no side has any.
-func sides(spec *config.Route, r *config.Report) []*snapshot.Match {
+func (c *compiler) sides(spec *config.Route, r *config.Report) []*snapshot.Match {
 	var compiled []*snapshot.Match
 	for i := range spec.To {
 		written := spec.To[i].Match
@@ -17,10 +17,12 @@ func sides(spec *config.Route, r *config.Report) []*snapshot.Match {
 			continue
 		}
 		at := index("to", i) + ".match"
-		if len(written.Headers)+len(written.Query)+len(written.Cookies)+len(written.Clients)+len(written.Claims) == 0 {
-			r.Errorf(at, "write headers, query, cookies, clients or claims, or remove it", "match has no condition: every request would take this side")
+		if len(written.Headers)+len(written.Query)+len(written.Cookies)+len(written.Clients)+len(written.Claims) == 0 && written.Geo == nil {
+			r.Errorf(at, "write headers, query, cookies, clients, claims or geo, or remove it", "match has no condition: every request would take this side")
 		}
 		m := match(&config.Match{Headers: written.Headers, Query: written.Query, Cookies: written.Cookies, Clients: written.Clients}, r.Below(at))
+		m.Geo = written.Geo
+		c.checkGeoMatch(m.Geo, r.Below(at+".geo"))
 		m.Claims = values(written.Claims, "claims", r.Below(at), checkClaimName)
 		if compiled == nil {
 			compiled = make([]*snapshot.Match, len(spec.To))

@@ -84,6 +84,10 @@ func Explain(s *snapshot.Snapshot, q Query, stages Stages) (*Explanation, error)
 	if e.Refused != "" {
 		return e, nil
 	}
+	if s.Places != nil {
+		req.Conn.Places = s.Places
+		e.describePlace(req)
+	}
 	if len(q.Claims) > 0 {
 		req.Identify(&stream.Claims{All: claimsOf(q.Claims)})
 	}
@@ -97,6 +101,12 @@ func Explain(s *snapshot.Snapshot, q Query, stages Stages) (*Explanation, error)
 		return e, nil
 	}
 	return e, e.describeRoute(s, won, listener, req, stages, parsed.kind)
+}
+
+// describePlace says where the client is.
+func (e *Explanation) describePlace(req *stream.Request) {
+	p := req.Place()
+	e.Request.Country, e.Request.Continent, e.Request.ASN = p.Country, p.Continent, p.ASN
 }
 
 // claimsOf are claims that somebody has typed; one that is there twice is a list.

@@ -31,7 +31,11 @@ type Request struct {
 	Path   string `json:"path,omitempty"`
 	Query  string `json:"query,omitempty"`
 	Client string `json:"client"`
-	GRPC   bool   `json:"grpc,omitempty"`
+	// Country, Continent and ASN are where the client is, as far as a database knows.
+	Country   string `json:"country,omitempty"`
+	Continent string `json:"continent,omitempty"`
+	ASN       uint32 `json:"asn,omitempty"`
+	GRPC      bool   `json:"grpc,omitempty"`
 }
 
 // Listener is the one that the request comes in by.

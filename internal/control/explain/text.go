@@ -23,7 +23,7 @@ func (e *Explanation) String() string {
 	if r.Query != "" {
 		url += "?" + r.Query
 	}
-	t.line("request", "%s %s%s from %s", r.Method, url, word(r.GRPC, " (gRPC)"), r.Client)
+	t.line("request", "%s %s%s from %s%s", r.Method, url, word(r.GRPC, " (gRPC)"), r.Client, r.place())
 	if l := e.Listener; l != nil {
 		t.line("listener", "%s on %s%s%s", l.Name, l.Address, word(l.TLS, ", TLS"), at(l.Pos))
 	}
@@ -44,6 +44,20 @@ func (e *Explanation) String() string {
 		t.line("note", "%s", note)
 	}
 	return t.b.String()
+}
+
+// place is where the client is, or "".
+func (r *Request) place() string {
+	var words []string
+	for _, code := range []string{r.Country, r.Continent} {
+		if code != "" {
+			words = append(words, code)
+		}
+	}
+	if r.ASN != 0 {
+		words = append(words, fmt.Sprintf("AS%d", r.ASN))
+	}
+	return word(len(words) > 0, " ("+strings.Join(words, ", ")+")")
 }
 
 // text is lines with a word at the start of each step.

@@ -223,7 +223,7 @@ func (p *Plane) Run(ctx context.Context, apply func(*snapshot.Snapshot) error) {
 // compile reads and compiles once.
 func (p *Plane) compile(previous *snapshot.Snapshot) (*snapshot.Snapshot, config.Problems) {
 	in := compile.Inputs{
-		Files: p.readReferenced, Env: p.cfg.Env, Filters: p.cfg.Filters, Previous: previous, Now: p.cfg.Now(),
+		Files: p.readReferenced(file.Secret), Data: p.readReferenced(file.Data), Env: p.cfg.Env, Filters: p.cfg.Filters, Previous: previous, Now: p.cfg.Now(),
 	}
 	if p.cfg.Document != nil {
 		in.Documents = []*config.Document{p.cfg.Document}
@@ -280,13 +280,15 @@ func unreadable(err error) config.Problem {
 	return problem
 }
 
-// readReferenced reads a file that a document refers to, and notes it for the
-// watch, also when it is not there yet.
-func (p *Plane) readReferenced(path string) ([]byte, error) {
-	p.filesMu.Lock()
-	p.files = append(p.files, path)
-	p.filesMu.Unlock()
-	return file.Secret(path)
+// readReferenced reads files that a document refers to, and notes them for the
+// watch, also when they are not there yet.
+func (p *Plane) readReferenced(read func(path string) ([]byte, error)) func(path string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		p.filesMu.Lock()
+		p.files = append(p.files, path)
+		p.filesMu.Unlock()
+		return read(path)
+	}
 }
 
 func (p *Plane) referenced() []string {

@@ -22,6 +22,7 @@ var pages = []page{
 	{"GET /clusters", "/clusters?format=text", "health and load of each endpoint"},
 	{"GET /events", "/events?format=text", "the last changes of the health of endpoints, and why: ?cluster="},
 	{"GET /connections", "/connections?format=text", "open client connections"},
+	{"GET /geo", "/geo", "the databases that say where clients are"},
 	{"GET /canaries", "/canaries", "what the canaries of routes are at, and what decides about them"},
 	{"POST /canaries/{route}/{command}", "", "pause, resume, promote or rollback (Content-Type: application/json)"},
 	{"GET /filters/{name}", "", "what a filter has to show, by route: /filters/cache"},
@@ -61,6 +62,9 @@ func (s *Server) Handler() http.Handler {
 	}
 	if v.Connections != nil {
 		mux.HandleFunc("GET /connections", s.connections)
+	}
+	if v.Places != nil {
+		mux.HandleFunc("GET /geo", func(w http.ResponseWriter, r *http.Request) { s.show(w, r, v.Places(), nil) })
 	}
 	if v.Canaries != nil {
 		mux.HandleFunc("GET /canaries", func(w http.ResponseWriter, r *http.Request) { s.show(w, r, v.Canaries(), nil) })

@@ -33,6 +33,8 @@ type Views struct {
 	// of one cluster, or "" for all. ok is false when there is no such cluster.
 	Events      func(cluster string) (events []Event, ok bool)
 	Connections func(max int) Connections
+	// Places are the databases that say where clients are.
+	Places func() any
 	// Canaries are what the canaries are at, by route; CommandCanary carries out
 	// pause, resume, promote or rollback.
 	Canaries      func() map[string]canary.State

@@ -71,6 +71,7 @@ func (f *fake) views() Views {
 				{ID: 18, Listener: "public", Phase: "head"},
 			}}
 		},
+		Places: func() any { return []string{"Test-Country"} },
 		Canaries: func() map[string]canary.State {
 			return map[string]canary.State{"payments": {Phase: "running", Share: 0.05}}
 		},

@@ -80,7 +80,7 @@ func (f *front) sessionConfig(l *snapshot.Listener) udp.ServerConfig {
 		Listener: l.Spec.Name, Service: f.router, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: phases, Refuse: e.refusing,
 		SessionIdle: time.Duration(timeouts.SessionIdle), SessionMax: time.Duration(timeouts.TunnelMax),
 		MaxSessions: limits.MaxConnections, MaxSessionsPerClient: limits.MaxConnectionsPerClient,
-		IDs: &e.connIDs, Log: e.log,
+		IDs: &e.connIDs, Places: &e.places, Log: e.log,
 	}
 }
 
@@ -91,7 +91,7 @@ func (f *front) http3Config(l *snapshot.Listener, s *server) http3.ServerConfig 
 			MaxHeaderCount: limits.MaxHeaderCount, MaxHeaderBytes: int64(limits.MaxHeaderBytes),
 			MaxURIBytes: int64(limits.MaxURIBytes), MaxBodyBytes: int64(limits.MaxBodyBytes),
 		},
-		Listener: l.Spec.Name, IDs: &e.connIDs, TLSFacts: tlsedge.QUICFacts,
+		Listener: l.Spec.Name, IDs: &e.connIDs, Places: &e.places, TLSFacts: tlsedge.QUICFacts,
 		Service: s.answer, Refuse: s.refuse, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: phasesOf(&timeouts),
 		MaxStreams: l.Spec.HTTP3.MaxStreams, StreamWindow: int64(l.Spec.HTTP2.StreamWindow), ConnectionWindow: int64(l.Spec.HTTP2.ConnectionWindow),
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),

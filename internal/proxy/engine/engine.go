@@ -74,7 +74,8 @@ type Engine struct {
 	// maxConnections is that of all listeners together; 0: none.
 	maxConnections atomic.Int64
 	overload       config.Overload // guarded by apply
-	looking        bool            // guarded by apply
+	places         places
+	looking        bool // guarded by apply
 
 	draining atomic.Bool
 	retired  sync.WaitGroup // parts of former generations that still drain
@@ -229,6 +230,7 @@ func (e *Engine) swap(next, before *generation) {
 		f.inherit()
 		f.route(next)
 	}
+	e.places.database.Store(next.snapshot.Places) // before a table that asks for places
 	e.running.Store(next)
 	for _, f := range next.fronts {
 		f.serve()

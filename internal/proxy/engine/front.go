@@ -159,7 +159,7 @@ func (f *front) listenerConfig() listener.Config {
 	return listener.Config{
 		Name: l.Spec.Name, Network: l.Network, Address: l.Address,
 		MaxConnections: l.Spec.Limits.MaxConnections, MaxPerClient: l.Spec.Limits.MaxConnectionsPerClient,
-		IDs: &f.engine.connIDs, Log: f.engine.log, Refuse: f.engine.refusing,
+		IDs: &f.engine.connIDs, Log: f.engine.log, Refuse: f.engine.refusing, Places: &f.engine.places,
 	}
 }
 

@@ -15,6 +15,7 @@ func (e *Engine) register() {
 	e.recorder.Register(e.upstreamSamples)
 	e.recorder.Register(e.filterSamples)
 	e.recorder.Register(e.overloadSamples)
+	e.recorder.Register(e.placeSamples)
 	e.recorder.Register(e.canarySamples)
 	e.recorder.Register(e.canaries.samples)
 	if e.cfg.Control.Metrics != nil {

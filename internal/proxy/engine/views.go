@@ -18,7 +18,7 @@ func (e *Engine) views() admin.Views {
 	return admin.Views{
 		Ready: e.ready, Policy: e.recorder.Policy, Metrics: e.recorder.Handler(),
 		Snapshot: e.viewSnapshot, Routes: e.viewRoutes, Clusters: e.viewClusters, Events: e.viewEvents, Connections: e.viewConnections,
-		Canaries: e.viewCanaries, CommandCanary: e.commandCanary, Filter: e.viewFilter, Operate: e.operateFilter, Explain: e.explain, Reload: e.cfg.Control.Reload,
+		Canaries: e.viewCanaries, Places: e.viewPlaces, CommandCanary: e.commandCanary, Filter: e.viewFilter, Operate: e.operateFilter, Explain: e.explain, Reload: e.cfg.Control.Reload,
 	}
 }
 
@@ -46,7 +46,7 @@ func (e *Engine) viewSnapshot() any {
 
 // documentOf is the document that would compile to s.
 func documentOf(s *snapshot.Snapshot) *config.Document {
-	doc := &config.Document{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Overload: s.Overload, Drain: s.Drain}
+	doc := &config.Document{Admin: s.Admin, AccessLog: s.AccessLog, Metrics: s.Metrics, Redact: s.Redact, Geo: s.Geo, Overload: s.Overload, Drain: s.Drain}
 	for _, l := range s.Listeners {
 		doc.Listeners = append(doc.Listeners, l.Spec)
 	}
@@ -120,6 +120,18 @@ func describeMatch(m *snapshot.Match) string {
 	}
 	for _, c := range m.Clients {
 		words = append(words, "client:"+c.String())
+	}
+	if g := m.Geo; g != nil {
+		word := "geo:"
+		if g.Not {
+			word = "not geo:"
+		}
+		for _, code := range slices.Concat(g.Countries, g.Continents) {
+			words = append(words, word+code)
+		}
+		for _, number := range g.ASNs {
+			words = append(words, fmt.Sprintf("%sAS%d", word, number))
+		}
 	}
 	return strings.Join(words, " ")
 }

@@ -22,6 +22,8 @@ type ServerConfig struct {
 	// Listener is the name in the facts of each connection; IDs numbers them.
 	Listener string
 	IDs      *atomic.Uint64
+	// Places finds where clients are; may be nil.
+	Places stream.Locator
 	// TLSFacts makes the facts of a handshake.
 	TLSFacts func(*tls.ConnectionState) *stream.TLS
 	// Service answers the requests. It never returns an error; one that it

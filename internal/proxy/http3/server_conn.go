@@ -94,6 +94,7 @@ func (c *serverConn) open() {
 	c.facts = &stream.Conn{
 		Listener: cfg.Listener, Accepted: c.opened,
 		Remote: addrOf(c.conn.RemoteAddr()), Local: addrOf(c.conn.LocalAddr()),
+		Places: cfg.Places,
 	}
 	if cfg.IDs != nil {
 		c.facts.ID = cfg.IDs.Add(1)

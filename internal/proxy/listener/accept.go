@@ -121,6 +121,7 @@ func (l *Listener) admit(nc net.Conn) (refused string) {
 	c := &connection{nc: nc, facts: stream.Conn{
 		ID: l.ids.Add(1), Listener: l.name, Accepted: time.Now(),
 		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
+		Places: l.places,
 	}}
 	if !l.clients.enter(c) {
 		l.Stats.RefusedClient.Add(1)

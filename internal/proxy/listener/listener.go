@@ -23,7 +23,9 @@ type Config struct {
 	Refuse func() bool
 	// IDs numbers connections. Listeners that share it give no number twice; nil: an own one.
 	IDs *atomic.Uint64
-	Log *slog.Logger // nil: slog.Default()
+	// Places finds where clients are; may be nil.
+	Places stream.Locator
+	Log    *slog.Logger // nil: slog.Default()
 }
 
 // Handler carries one connection to its end. The listener closes nc after it
@@ -50,6 +52,7 @@ type Listener struct {
 	ln      net.Listener
 	log     *slog.Logger
 	ids     *atomic.Uint64
+	places  stream.Locator
 	handler atomic.Pointer[Handler]
 	max     atomic.Int64
 	clients clients
@@ -79,7 +82,7 @@ func Open(cfg Config) (*Listener, error) {
 
 func newListener(cfg Config, ln net.Listener) *Listener {
 	l := &Listener{
-		name: cfg.Name, ln: ln, log: cfg.Log, ids: cfg.IDs, refuse: cfg.Refuse,
+		name: cfg.Name, ln: ln, log: cfg.Log, ids: cfg.IDs, refuse: cfg.Refuse, places: cfg.Places,
 		ended: make(chan struct{}), stop: make(chan struct{}), left: make(chan struct{}),
 	}
 	if l.log == nil {

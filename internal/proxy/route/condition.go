@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
@@ -27,6 +28,7 @@ type indexed struct {
 	methods    []string
 	conditions []condition // headers, cookies, query
 	clients    []netip.Prefix
+	geo        *config.GeoMatch // nil: none
 	grpc       bool
 	alpn       []string
 	ports      []uint16
@@ -68,8 +70,8 @@ func index(entry Entry) *indexed {
 	for _, p := range match.Clients {
 		r.clients = append(r.clients, unmapped(p))
 	}
-	r.grpc, r.alpn, r.ports = match.GRPC, match.ALPN, match.Ports
-	for _, given := range [...]bool{len(r.clients) > 0, r.grpc, len(r.alpn) > 0, len(r.ports) > 0} {
+	r.geo, r.grpc, r.alpn, r.ports = match.Geo, match.GRPC, match.ALPN, match.Ports
+	for _, given := range [...]bool{len(r.clients) > 0, r.geo != nil, r.grpc, len(r.alpn) > 0, len(r.ports) > 0} {
 		if given {
 			r.headers++
 		}
@@ -103,7 +105,16 @@ func (r *indexed) holds(req *stream.Request) bool {
 			return false
 		}
 	}
-	return len(r.clients) == 0 || r.holdsClient(req)
+	return (len(r.clients) == 0 || r.holdsClient(req)) && (r.geo == nil || holdsGeo(r.geo, req))
+}
+
+// holdsGeo looks the client up, once for each request.
+func holdsGeo(m *config.GeoMatch, req *stream.Request) bool {
+	p := req.Place()
+	holds := (len(m.Countries) == 0 || slices.Contains(m.Countries, p.Country)) &&
+		(len(m.Continents) == 0 || slices.Contains(m.Continents, p.Continent)) &&
+		(len(m.ASNs) == 0 || slices.Contains(m.ASNs, int(p.ASN)))
+	return holds != m.Not
 }
 
 func (r *indexed) holdsClient(req *stream.Request) bool {

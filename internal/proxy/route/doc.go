@@ -31,8 +31,8 @@
 //     {name...}); a regex (the longer text); the longer prefix. No condition
 //     on the path is prefix "/".
 //  4. a condition on the method, or on gRPC
-//  5. more conditions on headers, cookies and clients (clients, gRPC, ALPN and
-//     ports count as one each)
+//  5. more conditions on headers, cookies and clients (clients, geo, gRPC,
+//     ALPN and ports count as one each)
 //  6. more conditions on the query
 //  7. the name that sorts first
 //

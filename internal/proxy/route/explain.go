@@ -207,6 +207,9 @@ func (r *indexed) refusal(req *stream.Request) string {
 	if len(r.clients) > 0 && !r.holdsClient(req) {
 		return fmt.Sprintf("client %s is not in %s", client(req), ranges(r))
 	}
+	if r.geo != nil && !holdsGeo(r.geo, req) {
+		return fmt.Sprintf("client %s is in %s: match.geo does not hold", client(req), placeOf(req))
+	}
 	return ""
 }
 
@@ -230,6 +233,24 @@ func client(req *stream.Request) string {
 		return "(unknown)"
 	}
 	return req.Client.String()
+}
+
+// placeOf is where the client is, for people.
+func placeOf(req *stream.Request) string {
+	p := req.Place()
+	if p == (stream.Place{}) {
+		return "no known place"
+	}
+	words := []string{}
+	for _, word := range []string{p.Country, p.Continent} {
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	if p.ASN != 0 {
+		words = append(words, "AS"+strconv.FormatUint(uint64(p.ASN), 10))
+	}
+	return strings.Join(words, ", ")
 }
 
 func ranges(r *indexed) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/stream"
@@ -12,7 +13,7 @@ import (
 // Choice is a side that takes requests by what they say, whatever its weight.
 type Choice struct {
 	Side
-	Match *snapshot.Match // of it headers, cookies, query, claims and clients; all must hold
+	Match *snapshot.Match // of it headers, cookies, query, claims, clients and geo; all must hold
 }
 
 // choices gives requests to the first side whose conditions hold, and the others
@@ -25,6 +26,7 @@ type choices struct {
 type choice struct {
 	conditions []condition
 	clients    []netip.Prefix
+	geo        *config.GeoMatch // nil: none
 	service    stream.Service
 	exposed    Exposure
 }
@@ -35,7 +37,7 @@ func NewChoices(sides []Choice, others stream.Service) stream.Service {
 	c := &choices{others: others}
 	for i := range sides {
 		m := sides[i].Match
-		made := choice{service: sides[i].Service, exposed: sides[i].Exposed}
+		made := choice{service: sides[i].Service, exposed: sides[i].Exposed, geo: m.Geo}
 		made.conditions = appendConditions(made.conditions, inHeader, m.Headers)
 		made.conditions = appendConditions(made.conditions, inCookie, m.Cookies)
 		made.conditions = appendConditions(made.conditions, inQuery, m.Query)
@@ -64,6 +66,9 @@ func (c *choice) holds(req *stream.Request) bool {
 		if !c.conditions[i].holds(req) {
 			return false
 		}
+	}
+	if c.geo != nil && !holdsGeo(c.geo, req) {
+		return false
 	}
 	if len(c.clients) == 0 {
 		return true

@@ -47,7 +47,9 @@ type ServerConfig struct {
 	Refuse func() bool
 	// IDs numbers sessions among the connections.
 	IDs *atomic.Uint64
-	Log *slog.Logger // nil: slog.Default()
+	// Places finds where clients are; may be nil.
+	Places stream.Locator
+	Log    *slog.Logger // nil: slog.Default()
 }
 
 // Stats counts what happened; the engine reads it on scrape.

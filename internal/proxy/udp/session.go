@@ -62,7 +62,7 @@ func newSession(s *Server, cfg *config, down *downstream, who tuple, mark, first
 	remote := netip.AddrPortFrom(who.from.Addr().Unmap(), who.from.Port())
 	local := netip.AddrPortFrom(who.to, down.local.Port())
 	x := &session{srv: s, cfg: cfg, down: down, who: who, mark: bytes.Clone(mark)}
-	x.facts = stream.Conn{ID: cfg.IDs.Add(1), Listener: cfg.Listener, Remote: remote, Local: local, Accepted: now}
+	x.facts = stream.Conn{ID: cfg.IDs.Add(1), Listener: cfg.Listener, Remote: remote, Local: local, Accepted: now, Places: cfg.Places}
 	x.req = stream.Request{
 		Proto: stream.UDP, Conn: &x.facts, Client: remote.Addr(), ID: newID(),
 		Body: stream.BytesBody(bytes.Clone(first)), Length: int64(len(first)),

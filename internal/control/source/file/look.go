@@ -25,7 +25,7 @@ func look(paths, also []string) state {
 		note(h, name, content, err)
 	}
 	for _, name := range also {
-		content, err := readBounded(name, maxSecret)
+		content, err := readBounded(name, maxData)
 		note(h, name, content, err)
 	}
 	h.Sum(s.content[:0])

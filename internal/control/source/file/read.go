@@ -3,6 +3,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ const (
 	maxTotal  = 256 << 20 // bytes of all documents
 	maxFiles  = 4096
 	maxSecret = 1 << 20 // bytes of a certificate, key or bundle
+
+	// maxData is the largest file that holds data for requests, such as a database.
+	maxData = 512 << 20
 )
 
 // Document is the content of one file.
@@ -73,18 +77,33 @@ func Read(paths []string) (Set, error) {
 	return set, nil
 }
 
+// Data reads a large file that a document refers to.
+func Data(path string) ([]byte, error) {
+	if err := checkKind(path); err != nil {
+		return nil, err
+	}
+	return readBounded(path, maxData)
+}
+
 // Secret reads a file that a document refers to. A document from a stranger may
 // name anything: what is no file is not opened, since to open a device may
 // have effects, and to read from it may have no end.
 func Secret(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	if err := checkKind(path); err != nil {
 		return nil, err
 	}
-	if info.Mode()&(fs.ModeDevice|fs.ModeSocket) != 0 {
-		return nil, fmt.Errorf("%s is a device or a socket", path)
-	}
 	return readBounded(path, maxSecret)
+}
+
+func checkKind(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode()&(fs.ModeDevice|fs.ModeSocket) != 0 {
+		return fmt.Errorf("%s is a device or a socket", path)
+	}
+	return nil
 }
 
 // expand lists the files to read, each once; listed are those that came out of
@@ -173,15 +192,17 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	var content bytes.Buffer
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory", path)
+	} else if err == nil {
+		content.Grow(int(min(info.Size(), limit)) + bytes.MinRead) // a large file is not copied while it grows
 	}
-	content, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	if _, err := content.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(content)) > limit {
+	if int64(content.Len()) > limit {
 		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
 	}
-	return content, nil
+	return content.Bytes(), nil
 }
