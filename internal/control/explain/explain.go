@@ -353,6 +353,14 @@ func clusterOf(k *snapshot.Cluster) Cluster {
 		}
 	}
 	c.Limits = limitsOf(&k.Spec.Limits)
+	switch {
+	case k.Spec.LoadReports && k.Spec.LoadStream != nil:
+		c.Load = "responses and streams"
+	case k.Spec.LoadReports:
+		c.Load = "responses"
+	case k.Spec.LoadStream != nil:
+		c.Load = "streams"
+	}
 	for _, endpoint := range k.Spec.Endpoints {
 		c.Endpoints = append(c.Endpoints, Endpoint{
 			Address: cmp.Or(endpoint.Address, "SRV "+endpoint.SRV), Weight: endpoint.Weight, Priority: endpoint.Priority, Zone: endpoint.Zone, Labels: endpoint.Labels,

@@ -149,6 +149,7 @@ type Cluster struct {
 	HashKey        string          `json:"hash_key,omitempty"` // that balance goes by
 	Zone           string          `json:"zone,omitempty"`     // that traffic stays in
 	Sticky         string          `json:"sticky,omitempty"`   // cookie, or the name of a header
+	Load           string          `json:"load,omitempty"`     // where weights from the endpoints come from: responses, streams, or both
 	ConnectTimeout config.Duration `json:"connect_timeout"`
 	TLS            bool            `json:"tls"`
 	Protocol       string          `json:"protocol"`

@@ -226,6 +226,7 @@ func counts(pairs ...any) string {
 func (c *Cluster) balancing() string {
 	how := c.Balance + word(c.HashKey != "", " by "+c.HashKey)
 	how += word(c.Zone != "", ", in zone "+c.Zone+" while it has its share")
+	how += word(c.Load != "", ", weights by load reports of "+c.Load)
 	if c.Sticky == "cookie" {
 		return how + ", sessions by a cookie"
 	}
