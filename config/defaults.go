@@ -95,7 +95,9 @@ func (h *ListenerHTTP2) SetDefaults() {
 }
 
 // SetDefaults: a day, as most do; early data never by itself.
-func (h *ListenerHTTP3) SetDefaults() { h.MaxStreams, h.Advertise = 128, 24*hour }
+func (h *ListenerHTTP3) SetDefaults() {
+	h.MaxStreams, h.Advertise, h.MaxAbuse = 128, 24*hour, 2000
+}
 
 // SetDefaults: who is not named gets nothing.
 func (p *ProxyProtocol) SetDefaults() { p.Others = "refuse" }

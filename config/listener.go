@@ -61,6 +61,11 @@ type ListenerHTTP3 struct {
 	// EarlyData takes requests before the handshake is complete (0-RTT), for
 	// routes with early_data: true; others answer 425.
 	EarlyData bool `yaml:"early_data" json:"early_data"`
+	// MaxAbuse is how many points a connection may collect for what costs us
+	// much and a client nothing (requests given up, unknown frames and streams,
+	// ...); they decay by a twentieth of this each second. A connection over it is
+	// closed.
+	MaxAbuse int `yaml:"max_abuse" json:"max_abuse" min:"100"`
 }
 
 // ProxyProtocol says whose PROXY protocol headers are read.

@@ -66,6 +66,9 @@ type Spec[C any] struct {
 	Keys func(settings *C) []Key
 	// Claims: requests behind this filter may have a Caller with claims.
 	Claims bool
+	// Calls: this filter makes gRPC calls of requests. Clusters behind it that do
+	// not speak HTTP/2 are refused.
+	Calls bool
 	// Build makes the filter around next. It runs once per route and
 	// generation; settings have passed Check.
 	Build func(settings C, env Env, next stream.Service) (stream.Service, error)
@@ -95,6 +98,8 @@ type Definition struct {
 	Keys func(settings any) []Key
 	// Claims: requests behind the filter may have claims.
 	Claims bool
+	// Calls: the filter makes gRPC calls of requests.
+	Calls bool
 	// Build makes the filter of settings that Decode returned.
 	Build func(settings any, env Env, next stream.Service) (stream.Service, error)
 }
@@ -104,7 +109,7 @@ func Define[C any](s Spec[C]) Definition {
 	defaults := s.Default()
 	return Definition{
 		Name: s.Name, Stage: s.Stage, Status: s.Status, Trust: s.Trust, Readme: s.Readme,
-		Settings: &defaults, Claims: s.Claims,
+		Settings: &defaults, Claims: s.Claims, Calls: s.Calls,
 		Decode: func(node config.Node, read Reader, report *config.Report) any {
 			settings := s.Default()
 			if !node.Decode(&settings, report) {

@@ -24,6 +24,7 @@ func Definition() filter.Definition {
 	return filter.Define(filter.Spec[Settings]{
 		Name: "grpc_web", Stage: filter.Transform, Status: filter.Stable, Trust: filter.HostileBoth,
 		Readme:  readme,
+		Calls:   true,
 		Default: func() Settings { return Settings{} },
 		Check:   func(*Settings, *config.Report) {},
 		Build: func(_ Settings, _ filter.Env, next stream.Service) (stream.Service, error) {

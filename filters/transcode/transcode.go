@@ -19,6 +19,7 @@ func Definition() filter.Definition {
 	return filter.Define(filter.Spec[Settings]{
 		Name: "transcode", Stage: filter.Transform, Status: filter.Experimental, Trust: filter.HostileBoth,
 		Readme:  readme,
+		Calls:   true,
 		Default: defaults,
 		Check:   check,
 		Load:    load,

@@ -132,6 +132,7 @@ func checkEscapes(t *testing.T, s string) {
 		}
 	}
 }
+
 // Eight bytes at a time are judged as one at a time, wherever the odd one stands.
 func TestPlainWords(t *testing.T) {
 	for c := range 256 {

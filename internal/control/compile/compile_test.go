@@ -250,7 +250,14 @@ func pace(name string, claims bool) filter.Definition {
 	})
 }
 
-// testFilters are one filter of each stage, aside, pace and badge.
+// calls makes gRPC calls of requests.
+func calls() filter.Definition {
+	d := define("calls", filter.Transform, func(*struct{}, *config.Report) {})
+	d.Calls = true
+	return d
+}
+
+// testFilters are one filter of each stage, aside, pace, badge and calls.
 func testFilters() filter.Registry {
 	return filter.NewRegistry(
 		define("guard", filter.Protect, func(g *guardSettings, r *config.Report) {
@@ -262,7 +269,7 @@ func testFilters() filter.Registry {
 		}),
 		define("stamp", filter.Transform, func(*stampSettings, *config.Report) {}),
 		define("canned", filter.Answer, func(*struct{}, *config.Report) {}),
-		aside(), pace("pace", false), pace("badge", true),
+		aside(), pace("pace", false), pace("badge", true), calls(),
 	)
 }
 

@@ -9,8 +9,10 @@ import (
 // misfit is why a route and a cluster do not go together.
 type misfit struct{ what, fix string }
 
-// misfitOf is nil when the cluster can serve what the route is for.
-func misfitOf(route *config.Route, cluster *config.Cluster) *misfit {
+// misfitOf is nil when the cluster can serve what the route is for. caller is a
+// filter of the route that makes gRPC calls of its requests, or "".
+func misfitOf(route *config.Route, caller string, cluster *config.Cluster) *misfit {
+	const multiplex = "write protocol: h2c, or tls and protocol: h2"
 	switch kind := trafficOf(route); {
 	case kind != requests && cluster.Protocol != "auto":
 		return &misfit{"has protocol " + cluster.Protocol + ", and a route for " + kind.String() + " carries bytes, whatever they mean", "write protocol: auto, or make another cluster"}
@@ -19,7 +21,9 @@ func misfitOf(route *config.Route, cluster *config.Cluster) *misfit {
 	case route.Passthrough && cluster.TLS != nil:
 		return &misfit{"has tls, and the connections of a passthrough route have theirs already: it would be TLS inside of TLS", "remove tls from the cluster, or make another one"}
 	case route.Match.GRPC != nil && !mayMultiplex(cluster):
-		return &misfit{"speaks " + spokenBy(cluster) + ", and gRPC needs HTTP/2", "write protocol: h2c, or tls and protocol: h2"}
+		return &misfit{"speaks " + spokenBy(cluster) + ", and gRPC needs HTTP/2", multiplex}
+	case caller != "" && !mayMultiplex(cluster):
+		return &misfit{"speaks " + spokenBy(cluster) + ", and filter " + caller + " makes gRPC calls, which need HTTP/2", multiplex}
 	}
 	return nil
 }
@@ -65,7 +69,7 @@ func (c *compiler) settleFit(name string) bool {
 		if cluster == nil {
 			continue
 		}
-		wrong := misfitOf(spec, &cluster.Spec)
+		wrong := misfitOf(spec, c.caller(spec), &cluster.Spec)
 		if wrong == nil {
 			continue
 		}
@@ -82,6 +86,16 @@ func (c *compiler) settleFit(name string) bool {
 		return true
 	}
 	return false
+}
+
+// caller is the first filter of a route that makes gRPC calls of its requests, or "".
+func (c *compiler) caller(route *config.Route) string {
+	for _, f := range route.Filters {
+		if definition, known := c.in.Filters.Lookup(f.Name); known && definition.Calls {
+			return f.Name
+		}
+	}
+	return ""
 }
 
 // warnAboutFit warns about what works, but not as it was probably meant.

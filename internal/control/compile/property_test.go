@@ -283,7 +283,7 @@ func checkWhole(t *testing.T, what string, previous, compiled *snapshot.Snapshot
 		for _, target := range r.Spec.To {
 			if k := clusters[target.Cluster]; k == nil {
 				t.Errorf("%s: route %s refers to cluster %s, which is not there", what, r.Spec.Name, target.Cluster)
-			} else if wrong := misfitOf(&r.Spec, k); wrong != nil {
+			} else if wrong := misfitOf(&r.Spec, "", k); wrong != nil {
 				t.Errorf("%s: route %s does not go with cluster %s, which %s", what, r.Spec.Name, target.Cluster, wrong.what)
 			}
 		}

@@ -93,6 +93,7 @@ func (f *front) http3Config(l *snapshot.Listener, s *server) http3.ServerConfig 
 		},
 		Listener: l.Spec.Name, IDs: &e.connIDs, Places: &e.places, TLSFacts: tlsedge.QUICFacts,
 		Service: s.answer, Refuse: s.refuse, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: phasesOf(&timeouts),
+		MaxAbuse:   l.Spec.HTTP3.MaxAbuse,
 		MaxStreams: l.Spec.HTTP3.MaxStreams, StreamWindow: int64(l.Spec.HTTP2.StreamWindow), ConnectionWindow: int64(l.Spec.HTTP2.ConnectionWindow),
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),
 		MaxConnections: limits.MaxConnections, MaxConnectionsPerClient: limits.MaxConnectionsPerClient,

@@ -14,6 +14,7 @@ var (
 	poolConns     = gauge("weir_pool_connections", "Open upstream connections, by state.")
 	poolEvents    = counter("weir_pool_events_total", "What happened to upstream connections.")
 	upstreamHTTP2 = counter("weir_upstream_http2_events_total", "What happened on HTTP/2 connections to endpoints.")
+	upstreamHTTP3 = counter("weir_upstream_http3_events_total", "What happened on HTTP/3 connections to endpoints.")
 	upstreamUDP   = counter("weir_upstream_udp_events_total", "What happened on sessions with endpoints.")
 	upstreamTLS   = counter("weir_upstream_tls_handshakes_total", "Handshakes with endpoints, by result.")
 	clusterEvents = counter("weir_cluster_events_total", "Requests refused by a limit or for want of a fit endpoint, attempts at ejected endpoints because no other was left, stale connections replaced; keys passed on for hash_bound, picks outside of the first priority or of the local zone, or whatever the health; sessions whose endpoint could not be picked, or had no room; load reports that could not be read.")
@@ -152,6 +153,13 @@ func (u *upstream) codecSamples(emit func(record.Sample), name string) {
 	if s := &u.codecs.http2.Stats; s.Streams.Load() > 0 || s.Open.Load() > 0 {
 		upstreamHTTP2.each(emit, []counted{
 			{"stream", &s.Streams}, {"ping", &s.Pings}, {"ping_dead", &s.PingDead}, {"goaway", &s.GoAways}, {"reset_in", &s.Resets}, {"unprocessed", &s.Unprocessed},
+			{"reset_out", &s.Canceled}, {"violation", &s.Violations}, {"abuse", &s.Abusive}, {"panic", &s.Panics},
+		}, "event", "cluster", name)
+	}
+	if d := u.codecs.http3; d != nil {
+		s := &d.Stats
+		upstreamHTTP3.each(emit, []counted{
+			{"stream", &s.Streams}, {"goaway", &s.GoAways}, {"reset_in", &s.Resets}, {"unprocessed", &s.Unprocessed},
 			{"reset_out", &s.Canceled}, {"violation", &s.Violations}, {"abuse", &s.Abusive}, {"panic", &s.Panics},
 		}, "event", "cluster", name)
 	}

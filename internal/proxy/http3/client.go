@@ -44,7 +44,7 @@ func (c *Client) start() error {
 	cfg := &c.d.cfg
 	c.limit = math.MaxUint64
 	c.posts = posts{dog: cfg.Dog, limits: c.d.limits}
-	c.score.at = time.Now()
+	c.score.begin(0, time.Now(), func() { c.d.Stats.Abusive.Add(1) })
 	c.peer = peer{conn: c.conn, client: true, score: &c.score, settings: c.settings, goAway: c.goAway}
 	if _, err := openControl(c.conn, &cfg.Limits, false); err != nil {
 		return err
@@ -86,6 +86,7 @@ func (c *Client) settings(connectEnabled bool) {
 // goAway keeps the promise of GOAWAY: what comes from id on was not and will not
 // be processed.
 func (c *Client) goAway(id uint64) {
+	c.d.Stats.GoAways.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = min(c.limit, id)
@@ -111,6 +112,9 @@ func (c *Client) end(err error) bool {
 	if !errors.As(err, &ce) {
 		return false
 	}
+	if ce.code != codeExcessiveLoad { // the score counts that
+		c.d.Stats.Violations.Add(1)
+	}
 	c.conn.CloseWithError(ce.code, ce.reason)
 	return true
 }
@@ -118,6 +122,7 @@ func (c *Client) end(err error) bool {
 // contain is a recover boundary: a panic ends this connection alone.
 func (c *Client) contain() {
 	if p := recover(); p != nil {
+		c.d.Stats.Panics.Add(1)
 		slog.Error("panic while reading an upstream connection; the connection ends",
 			"component", "http3", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		c.conn.CloseWithError(codeInternalError, "")
@@ -151,6 +156,7 @@ func (c *Client) begin(x *exchange) *stream.Fault {
 	}
 	x.str, c.reserved = c.reserved[last], c.reserved[:last]
 	c.exchanges[x] = struct{}{}
+	c.d.Stats.Streams.Add(1)
 	return nil
 }
 

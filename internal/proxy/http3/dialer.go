@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -31,9 +32,25 @@ type ClientConfig struct {
 	Listen func() (net.PacketConn, error)
 }
 
+// ClientStats counts what happened on the connections of a Dialer; the engine reads
+// it on scrape.
+type ClientStats struct {
+	Open        atomic.Int64 // connections open now
+	Streams     atomic.Int64 // exchanges begun
+	GoAways     atomic.Int64 // received
+	Resets      atomic.Int64 // streams that the upstream reset before a response
+	Unprocessed atomic.Int64 // requests that the upstream gave back: rejected, or behind its GOAWAY
+	Canceled    atomic.Int64 // streams that we gave up
+	Violations  atomic.Int64 // connections ended because the upstream broke the protocol
+	Abusive     atomic.Int64 // connections ended because they cost more than they gave
+	Panics      atomic.Int64
+}
+
 // Dialer opens connections to the endpoints of one cluster from one socket,
 // which it opens for the first of them.
 type Dialer struct {
+	Stats ClientStats
+
 	cfg    ClientConfig
 	limits []watchdog.Limit
 	quic   *quic.Config
@@ -123,6 +140,8 @@ func (d *Dialer) Dial(ctx context.Context, deadline time.Time, addr netip.AddrPo
 		conn.CloseWithError(codeInternalError, "")
 		return nil, stream.Faultf(stream.ConnectFailed, stream.RetryUnsent, "connect to %s by HTTP/3: %w", addr, err)
 	}
+	d.Stats.Open.Add(1)
+	context.AfterFunc(conn.Context(), func() { d.Stats.Open.Add(-1) })
 	return c, nil
 }
 

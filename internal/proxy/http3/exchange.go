@@ -103,7 +103,7 @@ func (x *exchange) send() *stream.Fault {
 		out = append(out, content...)
 	}
 	if x.c.refused(x.str) {
-		return &stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryUnsent, Cause: errGoAway}
+		return x.givenBack()
 	}
 	x.post.EnterUntil(uint8(stream.PhaseUpstreamSend), x.ctx, deadline)
 	n, err := x.str.Write(out)
@@ -275,13 +275,15 @@ func (x *exchange) headFault(err error) *stream.Fault {
 		return &stream.Fault{Kind: stream.ResponseMalformed, Retry: stream.RetryIdempotent, Cause: err}
 	}
 	if x.c.refused(x.str) {
-		return &stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryUnsent, Cause: errGoAway}
+		return x.givenBack()
 	}
 	f := &stream.Fault{Kind: stream.UpstreamClosed, Retry: x.retry(), Cause: err}
 	code, reset := resetCode(err)
 	switch {
 	case reset:
+		x.c.d.Stats.Resets.Add(1)
 		if f.Kind = stream.UpstreamReset; code == codeRequestRejected {
+			x.c.d.Stats.Unprocessed.Add(1)
 			f.Retry = stream.RetryUnsent // RFC 9114 section 4.1.1
 		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -292,10 +294,18 @@ func (x *exchange) headFault(err error) *stream.Fault {
 	return f
 }
 
+// givenBack is the fault of a request that the upstream will not process: it said so
+// by GOAWAY.
+func (x *exchange) givenBack() *stream.Fault {
+	x.c.d.Stats.Unprocessed.Add(1)
+	return &stream.Fault{Kind: stream.UpstreamClosed, Retry: stream.RetryUnsent, Cause: errGoAway}
+}
+
 // close ends the exchange. responded says that Serve returned a response.
 func (x *exchange) close(responded bool) {
 	done := x.in.state == inDone && x.fault == nil
 	if !done {
+		x.c.d.Stats.Canceled.Add(1)
 		x.str.CancelRead(codeRequestCancelled)
 	}
 	complete := x.up.end()

@@ -20,7 +20,7 @@ func FuzzIncoming(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, client bool) {
 		l := Limits{MaxHeaderCount: 20, MaxHeaderBytes: 2000, MaxURIBytes: 200, MaxBodyBytes: 1000}
 		var in incoming
-		in.init(bytes.NewReader(data), &score{at: time.Now()}, &l, client)
+		in.init(bytes.NewReader(data), &score{limit: scoreLimit, at: time.Now()}, &l, client)
 		s := takeSection()
 		defer s.release()
 		var x facts

@@ -45,7 +45,7 @@ func exchangeRaw(t *testing.T, conn *quic.Conn, out []byte) (status int, err err
 	_ = str.SetReadDeadline(time.Now().Add(10 * time.Second))
 	var in incoming
 	l := limits()
-	sc := &score{at: time.Now()}
+	sc := &score{limit: scoreLimit, at: time.Now()}
 	in.init(str, sc, &l, true)
 	s := takeSection()
 	defer s.release()

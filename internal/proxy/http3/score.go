@@ -15,17 +15,28 @@ const (
 	pointsUni      = 20 // a unidirectional stream of unknown type
 	pointsControl  = 5  // any other frame of the control stream
 
+	// scoreLimit is the limit of who has set none.
 	scoreLimit = 2000
-	scoreDecay = 100 // points a second
+	// scoreDecay is how much of the limit is forgiven each second.
+	scoreDecay = 0.05
 )
 
 // score is what one connection has cost. Any goroutine.
 type score struct {
 	mu     sync.Mutex
 	points float64
+	limit  float64
 	at     time.Time
 	over   func() // called once when the limit is passed
 	called bool
+}
+
+// begin sets a score to nothing. limit 0: scoreLimit.
+func (s *score) begin(limit int, now time.Time, over func()) {
+	if limit == 0 {
+		limit = scoreLimit
+	}
+	s.limit, s.at, s.over = float64(limit), now, over
 }
 
 // add adds points. The error ends the connection.
@@ -33,9 +44,9 @@ func (s *score) add(points int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.points = max(0, s.points-scoreDecay*now.Sub(s.at).Seconds()) + float64(points)
+	s.points = max(0, s.points-scoreDecay*s.limit*now.Sub(s.at).Seconds()) + float64(points)
 	s.at = now
-	if s.points <= scoreLimit {
+	if s.points <= s.limit {
 		return nil
 	}
 	if !s.called && s.over != nil {

@@ -42,6 +42,8 @@ type ServerConfig struct {
 	MaxStreams       int   // of a connection at a time; 0: 100
 	StreamWindow     int64 // bytes that a stream takes ahead of its reader; 0: 256 KiB
 	ConnectionWindow int64 // the same for all streams of a connection; 0: 1 MiB
+	// MaxAbuse is how many points a connection may collect; see score. 0: 2000.
+	MaxAbuse int
 	// MaxRequests and MaxAge of a connection, 0 for none; MaxAge is spread by
 	// ten per cent either way.
 	MaxRequests int

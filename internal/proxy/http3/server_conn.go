@@ -109,7 +109,7 @@ func (c *serverConn) open() {
 		c.expiry = c.opened.Add(cfg.MaxAge - spread + rand.N(2*spread+1))
 	}
 	c.posts = posts{dog: cfg.Dog, limits: cfg.limits}
-	c.score.at, c.score.over = c.opened, func() { c.srv.Stats.Abusive.Add(1) }
+	c.score.begin(c.cfg.MaxAbuse, c.opened, func() { c.srv.Stats.Abusive.Add(1) })
 	c.peer = peer{conn: c.conn, score: &c.score, settings: c.settings, goAway: func(uint64) {}}
 	cfg.Dog.Watch(&c.guard, cfg.limits, c.expire, nil)
 	s := c.srv

@@ -109,7 +109,7 @@ func TestLimits(t *testing.T) {
 		change  func(*ServerConfig)
 		refused func(*Stats) int64
 	}{
-		"all":        {func(cfg *ServerConfig) { cfg.MaxSessions = 2 }, func(s *Stats) int64 { return s.RefusedFull.Load() }},
+		"all": {func(cfg *ServerConfig) { cfg.MaxSessions = 2 }, func(s *Stats) int64 { return s.RefusedFull.Load() }},
 		"overload": {func(cfg *ServerConfig) {
 			begun := 0 // Refuse is called by the reader only
 			cfg.Refuse = func() bool { begun++; return begun == 3 }
