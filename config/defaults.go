@@ -47,6 +47,7 @@ func (m *Metrics) SetDefaults() { m.MaxSeries = 2000 }
 func (o *Overload) SetDefaults() {
 	o.Enabled, o.Shorten, o.Tighten, o.Shed, o.Refuse = true, 0.7, 0.8, 0.9, 0.95
 	o.MaxDelay = 200 * millisecond
+	o.Reset, o.Tenant = 0.97, "client/32" // IPv6: a /64, which one client has
 }
 
 // SetDefaults: 30 s is what Kubernetes gives a process to end.

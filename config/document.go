@@ -144,6 +144,12 @@ type Overload struct {
 	// Refuse is the share from which new connections are refused, and requests
 	// of all routes but those with importance: high.
 	Refuse float64 `yaml:"refuse" json:"refuse" max:"1"`
+	// Reset is the share of memory from which exchanges are reset: of the tenant
+	// that has kept most in memory for longest, those that have, a few at a time.
+	Reset float64 `yaml:"reset" json:"reset" max:"1"`
+	// Tenant says whom what an exchange keeps in memory is charged to: a key of the
+	// request like client, client/24, header:NAME or cookie:NAME.
+	Tenant string `yaml:"tenant" json:"tenant"`
 }
 
 // Drain says how the process, or a part that a change removed, ends.

@@ -85,6 +85,12 @@ func Faultf(kind Kind, retry Retry, format string, args ...any) *Fault {
 	return &Fault{Kind: kind, Retry: retry, Cause: fmt.Errorf(format, args...)}
 }
 
+// Costly is the fault of an exchange that was reset when memory ran out, because
+// it kept more of it for longer than others.
+func Costly(cause error) *Fault {
+	return &Fault{Kind: Overloaded, Limit: "overload_reset", Cause: cause}
+}
+
 // AsFault is err as a *Fault; an error of another type, which is a defect of
 // the stage that returned it, becomes Internal. So does one that wraps a fault:
 // it may be that of another exchange, which says nothing about this one.

@@ -91,7 +91,7 @@ func mounted(mounts, kind, controller, own string) (top, dir string) {
 func (g *group) quota() float64 { return g.quotaAt(g.dir) }
 
 func (g *group) quotaAt(dir string) float64 {
-	limit, period := "", ""
+	var limit, period string
 	if g.v2 {
 		limit, period, _ = strings.Cut(strings.TrimSpace(read(g.fsys, path.Join(dir, "cpu.max"))), " ")
 	} else {

@@ -46,5 +46,16 @@ func (s Grades) With(g Grade, in bool) Grades {
 	return s &^ (1 << g)
 }
 
+// Names are the words for the grades of the set.
+func (s Grades) Names() []string {
+	names := []string{}
+	for g := range NumGrades {
+		if s.Has(g) {
+			names = append(names, g.String())
+		}
+	}
+	return names
+}
+
 // Thresholds are the shares of what there is at which the grades begin.
 type Thresholds [NumGrades]float64

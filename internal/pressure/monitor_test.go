@@ -13,15 +13,7 @@ import (
 var usual = Thresholds{Shorten: 0.7, Tighten: 0.8, Shed: 0.9, Refuse: 0.95, Reset: 0.97}
 
 // words are the grades of a set.
-func (s Grades) words() string {
-	var list []string
-	for g := range NumGrades {
-		if s.Has(g) {
-			list = append(list, g.String())
-		}
-	}
-	return strings.Join(list, " ")
-}
+func (s Grades) words() string { return strings.Join(s.Names(), " ") }
 
 // TestGrades begin at their thresholds, end below them by more than a flutter,
 // and each thing begins only those that help it.

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/weirproxy/weir/internal/account"
 )
 
 // Limit judges a phase by progress. Zero parts are not checked.
@@ -40,9 +42,10 @@ const (
 	Canceled          // the context of EnterUntil ended
 	PeerGone          // the probe said so
 	Shortened         // a limit that Squeeze has made shorter
+	Costly            // Reset has picked it
 )
 
-var verdictNames = [...]string{"none", "stalled", "too long", "too slow", "deadline exceeded", "canceled", "peer gone", "shortened"}
+var verdictNames = [...]string{"none", "stalled", "too long", "too slow", "deadline exceeded", "canceled", "peer gone", "shortened", "costly"}
 
 func (v Verdict) String() string { return verdictNames[v] }
 
@@ -64,6 +67,8 @@ type Dog struct {
 
 	mu     sync.Mutex
 	guards []*Guard
+	epoch  time.Time     // that guards remember times by
+	last   time.Duration // the last sweep, from then on
 	stop   chan struct{} // ends the goroutine; nil while there is none
 }
 
@@ -102,14 +107,21 @@ type Guard struct {
 	expire func(phase uint8, v Verdict)
 	probe  func(phase uint8) bool
 
-	// The dog's own memory of the turn it saw last.
+	held  atomic.Int64 // see Hold
+	payer atomic.Pointer[account.Account]
+	bill  *bill // the dog's; nil until it has something to charge
+
+	// The dog's own memory of the turn it saw last. Times are those since its epoch.
 	dog   *Dog
-	index int // in dog.guards; -1 when released. Under dog.mu
-	seen  struct {
+	index int32 // in dog.guards; -1 when released. Under dog.mu
+	// Passive: what it holds is charged, and never reset: it is let go by somebody
+	// else, who holds something for the same payer. Set before Watch.
+	Passive bool
+	seen    struct {
 		turn     uint64
-		since    time.Time // first seen in this turn
-		progress time.Time // moved changed last
-		base     int64     // moved when first seen
+		since    time.Duration // first seen in this turn
+		progress time.Duration // moved changed last
+		base     int64         // moved when first seen
 		moved    int64
 		sweeps   int
 	}
@@ -123,9 +135,13 @@ func (d *Dog) Watch(g *Guard, limits []Limit, expire func(phase uint8, v Verdict
 	g.limits, g.expire, g.probe, g.dog = limits, expire, probe, d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	g.index = len(d.guards)
+	g.index = int32(len(d.guards))
 	d.guards = append(d.guards, g)
 	if d.stop == nil {
+		if d.epoch.IsZero() {
+			d.epoch = time.Now()
+		}
+		d.last = time.Since(d.epoch)
 		d.stop = make(chan struct{})
 		go d.run(d.stop)
 	}
@@ -158,6 +174,7 @@ func (g *Guard) Release() {
 // Enter begins a phase. It reports false when the phase before it had expired:
 // the connection is to be given up.
 func (g *Guard) Enter(phase uint8) bool {
+	g.let()
 	g.turn++
 	old := g.state.Swap(g.turn<<16 | uint64(phase) + 1)
 	return verdictOf(old) == None
@@ -185,6 +202,7 @@ func (g *Guard) EnterIdle(phase uint8, ctx context.Context, deadline time.Time, 
 // Rest ends the phase: nothing is watched until the next Enter. The result is
 // that of Enter.
 func (g *Guard) Rest() bool {
+	g.let()
 	g.turn++
 	old := g.state.Swap(g.turn << 16)
 	if g.until.ctx != nil || g.until.idle != 0 { // only the owner writes them
@@ -224,13 +242,19 @@ func (d *Dog) run(stop <-chan struct{}) {
 func (d *Dog) sweep(now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	at := now.Sub(d.epoch)
+	passed := at - d.last
+	d.last = at
 	for _, g := range d.guards {
-		g.judge(now)
+		if n := g.held.Load(); n > 0 {
+			g.charge(n, passed, at, now)
+		}
+		g.judge(now, at)
 	}
 	return min(max(fastest, time.Duration(len(d.guards))*perGuard), slowest)
 }
 
-func (g *Guard) judge(now time.Time) {
+func (g *Guard) judge(now time.Time, at time.Duration) {
 	state := g.state.Load()
 	phase := uint8(state)
 	if phase == 0 || verdictOf(state) != None {
@@ -239,30 +263,35 @@ func (g *Guard) judge(now time.Time) {
 	phase--
 	moved := g.moved.Load()
 	if turn := state >> 16; turn != g.seen.turn {
-		g.seen.turn, g.seen.since, g.seen.progress = turn, now, now
+		g.seen.turn, g.seen.since, g.seen.progress = turn, at, at
 		g.seen.base, g.seen.moved, g.seen.sweeps = moved, moved, 0
 	} else if moved != g.seen.moved {
-		g.seen.moved, g.seen.progress = moved, now
+		g.seen.moved, g.seen.progress = moved, at
 	}
-	v := g.verdict(phase, now)
-	if v == None {
-		return
-	}
-	if g.state.CompareAndSwap(state, state|uint64(v)<<8) {
-		g.expire(phase, v)
+	if v := g.verdict(phase, now, at); v != None {
+		g.fire(state, v)
 	}
 }
 
-func (g *Guard) verdict(phase uint8, now time.Time) Verdict {
+// fire sets the verdict of the turn that was judged.
+func (g *Guard) fire(state uint64, v Verdict) bool {
+	if !g.state.CompareAndSwap(state, state|uint64(v)<<8) {
+		return false
+	}
+	g.expire(uint8(state)-1, v)
+	return true
+}
+
+func (g *Guard) verdict(phase uint8, now time.Time, at time.Duration) Verdict {
 	l := &g.limits[phase]
-	age := now.Sub(g.seen.since)
+	age := at - g.seen.since
 	g.until.Lock()
 	ctx, deadline, idle := g.until.ctx, g.until.deadline, g.until.idle
 	g.until.Unlock()
 	if idle == 0 {
 		idle = l.Idle
 	}
-	silence := now.Sub(g.seen.progress)
+	silence := at - g.seen.progress
 	switch {
 	case l.Ceiling > 0 && age >= l.Ceiling:
 		return TooLong

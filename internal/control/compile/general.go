@@ -9,6 +9,7 @@ import (
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/geo"
 	"github.com/weirproxy/weir/internal/logline"
+	"github.com/weirproxy/weir/internal/requestkey"
 	"github.com/weirproxy/weir/internal/snapshot"
 	"github.com/weirproxy/weir/internal/statusset"
 )
@@ -190,6 +191,12 @@ func (c *compiler) checkOverload(r *config.Report) {
 	}
 	if o.Shorten <= 0 {
 		r.Errorf("shorten", "write a share like 0.7", "shorten is %v, so that idle connections would always be closed early", o.Shorten)
+	}
+	if o.Reset <= 0 {
+		r.Errorf("reset", "write a share like 0.97", "reset is %v, so that exchanges would always be reset", o.Reset)
+	}
+	if _, err := requestkey.Parse(o.Tenant); err != nil {
+		r.Errorf("tenant", "write tenant: client, or a key that clients cannot choose", "%v", err)
 	}
 	if d := time.Duration(o.MaxDelay); d > 0 && d < busyDelay {
 		r.Warnf("max_delay", "write 100ms or more", "max_delay is %v, which a process that is only busy exceeds", d)

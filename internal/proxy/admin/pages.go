@@ -23,6 +23,7 @@ var pages = []page{
 	{"GET /events", "/events?format=text", "the last changes of the health of endpoints, and why: ?cluster="},
 	{"GET /connections", "/connections?format=text", "open client connections"},
 	{"GET /geo", "/geo", "the databases that say where clients are"},
+	{"GET /overload", "/overload?format=text", "what is done about overload and why, and for whom most is kept in memory"},
 	{"GET /canaries", "/canaries", "what the canaries of routes are at, and what decides about them"},
 	{"POST /canaries/{route}/{command}", "", "pause, resume, promote or rollback (Content-Type: application/json)"},
 	{"GET /filters/{name}", "", "what a filter has to show, by route: /filters/cache"},
@@ -65,6 +66,12 @@ func (s *Server) Handler() http.Handler {
 	}
 	if v.Places != nil {
 		mux.HandleFunc("GET /geo", func(w http.ResponseWriter, r *http.Request) { s.show(w, r, v.Places(), nil) })
+	}
+	if v.Overload != nil {
+		mux.HandleFunc("GET /overload", func(w http.ResponseWriter, r *http.Request) {
+			state := v.Overload()
+			s.show(w, r, state, func(out *strings.Builder) { printOverload(out, &state) })
+		})
 	}
 	if v.Canaries != nil {
 		mux.HandleFunc("GET /canaries", func(w http.ResponseWriter, r *http.Request) { s.show(w, r, v.Canaries(), nil) })

@@ -38,6 +38,8 @@ func TestPages(t *testing.T) {
 		"/connections":              {`"open":2`, `"age":"1m30.000000001s"`, `"tls":"1.3"`},
 		"/connections?format=text":  {"2 open, 2 shown", "203.0.113.9:5000", "1m30s", "pay.example.com", "CN=shop"},
 		"/connections?limit=1":      {`"open":2,"shown":[{"id":17`},
+		"/overload":                 {`"name":"memory","used":500000000`, `"reset":3`, `"held":32768`},
+		"/overload?format=text":     {"memory", "5e+08", "shorten tighten", "192.0.2.7\ufffd", "1000000"},
 		"/debug/pprof/":             {"goroutine"},
 		"/debug/pprof/heap?debug=1": {"heap profile"},
 		"/debug/pprof/cmdline":      {"admin.test"},

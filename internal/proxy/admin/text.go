@@ -157,6 +157,19 @@ func printConnections(out *strings.Builder, list *Connections) {
 	table(out, rows)
 }
 
+func printOverload(out *strings.Builder, o *Overload) {
+	rows := [][]string{{"RESOURCE", "USED", "LIMIT", "GRADES"}}
+	for _, r := range o.Resources {
+		rows = append(rows, []string{r.Name, fmt.Sprintf("%.4g", r.Used), fmt.Sprintf("%.4g", r.Limit), strings.Join(r.Grades, " ")})
+	}
+	table(out, rows)
+	rows = [][]string{{"TENANT", "HELD", "BYTES X SECONDS"}}
+	for _, t := range o.Tenants {
+		rows = append(rows, []string{t.Name, fmt.Sprint(t.Held), fmt.Sprintf("%.0f", t.Spent)})
+	}
+	table(out, rows)
+}
+
 func printReload(out *strings.Builder, result *ReloadResult, err error) {
 	for _, p := range result.Problems {
 		fmt.Fprintln(out, printable(p.String()))

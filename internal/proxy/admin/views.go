@@ -35,6 +35,8 @@ type Views struct {
 	Connections func(max int) Connections
 	// Places are the databases that say where clients are.
 	Places func() any
+	// Overload is what is done about overload, and why.
+	Overload func() Overload
 	// Canaries are what the canaries are at, by route; CommandCanary carries out
 	// pause, resume, promote or rollback.
 	Canaries      func() map[string]canary.State
@@ -186,6 +188,30 @@ type Connection struct {
 	TLS        string   `json:"tls,omitempty"`         // "1.3"
 	ServerName string   `json:"server_name,omitempty"` // of the handshake
 	Identity   string   `json:"identity,omitempty"`    // of the client certificate
+}
+
+// Overload is /overload.
+type Overload struct {
+	Resources []Resource       `json:"resources"`
+	Done      map[string]int64 `json:"done"`    // how often, by grade
+	Squeeze   float64          `json:"squeeze"` // of the idle times above their floors: 0 none, 1 all
+	// Tenants are those for whom most was kept in memory for longest.
+	Tenants []Tenant `json:"tenants"`
+}
+
+// Resource is a thing that can be used up.
+type Resource struct {
+	Name   string   `json:"name"`
+	Used   float64  `json:"used"`
+	Limit  float64  `json:"limit"` // 0: there is none
+	Grades []string `json:"grades"`
+}
+
+// Tenant is what is kept in memory for one.
+type Tenant struct {
+	Name  string  `json:"name"`
+	Held  int64   `json:"held"`  // bytes, now
+	Spent float64 `json:"spent"` // bytes times seconds, of which half is forgotten each minute
 }
 
 // Question is a request whose way is to be explained.

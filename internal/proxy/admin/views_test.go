@@ -72,6 +72,12 @@ func (f *fake) views() Views {
 			}}
 		},
 		Places: func() any { return []string{"Test-Country"} },
+		Overload: func() Overload {
+			return Overload{
+				Resources: []Resource{{Name: "memory", Used: 5e8, Limit: 1e9, Grades: []string{"shorten", "tighten"}}},
+				Done:      map[string]int64{"reset": 3}, Tenants: []Tenant{{Name: "192.0.2.7\x1b", Held: 32768, Spent: 1e6}},
+			}
+		},
 		Canaries: func() map[string]canary.State {
 			return map[string]canary.State{"payments": {Phase: "running", Share: 0.05}}
 		},

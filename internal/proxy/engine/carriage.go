@@ -33,7 +33,7 @@ func (u *upstream) assembleCodecs() {
 	phases := upstreamPhases(spec)
 	count, size := spec.Limits.MaxHeaderCount, int64(spec.Limits.MaxHeaderBytes)
 	u.codecs.http1 = http1.ClientConfig{
-		Limits: http1.Limits{MaxHeaderCount: count, MaxHeaderBytes: size}, Dog: &e.dog, Phases: phases, Go: e.spawn,
+		Limits: http1.Limits{MaxHeaderCount: count, MaxHeaderBytes: size}, Dog: &e.dog, Phases: phases, Go: e.spawn, Payer: e.accounts.Of,
 	}
 	scheme := "http"
 	if u.tls != nil {
@@ -49,12 +49,13 @@ func (u *upstream) assembleCodecs() {
 	if s := spec.LoadStream; s != nil {
 		u.codecs.loads.Phases[stream.PhaseUpstreamBody] = stream.PhaseLimit{Idle: 2 * time.Duration(s.Silence)} // the reader is stricter
 	}
+	u.codecs.http2.Payer = e.accounts.Of
 	if spec.Framing != nil {
 		u.codecs.framed = framed.ClientConfig{Framing: *spec.Framing, Dog: &e.dog, Phases: phases}
 	}
 	if spec.Protocol == "h3" {
 		u.codecs.http3 = http3.NewDialer(http3.ClientConfig{
-			Limits: http3.Limits{MaxHeaderCount: count, MaxHeaderBytes: size}, Dog: &e.dog, Phases: phases, Go: e.spawn,
+			Limits: http3.Limits{MaxHeaderCount: count, MaxHeaderBytes: size}, Dog: &e.dog, Phases: phases, Go: e.spawn, Payer: e.accounts.Of,
 			MaxStreams: h.MaxStreams, StreamWindow: int64(h.StreamWindow), ConnectionWindow: int64(h.ConnectionWindow),
 		})
 	}

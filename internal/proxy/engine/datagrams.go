@@ -97,7 +97,7 @@ func (f *front) http3Config(l *snapshot.Listener, s *server) http3.ServerConfig 
 		MaxStreams: l.Spec.HTTP3.MaxStreams, StreamWindow: int64(l.Spec.HTTP2.StreamWindow), ConnectionWindow: int64(l.Spec.HTTP2.ConnectionWindow),
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),
 		MaxConnections: limits.MaxConnections, MaxConnectionsPerClient: limits.MaxConnectionsPerClient,
-		EarlyData: l.Spec.HTTP3.EarlyData, Tight: e.tight, TurnAway: e.refusing,
+		EarlyData: l.Spec.HTTP3.EarlyData, Tight: e.tight, TurnAway: e.refusing, Payer: e.accounts.Of,
 	}
 }
 

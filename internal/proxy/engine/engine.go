@@ -13,6 +13,7 @@ import (
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/filter"
+	"github.com/weirproxy/weir/internal/account"
 	"github.com/weirproxy/weir/internal/pressure"
 	"github.com/weirproxy/weir/internal/proxy/admin"
 	"github.com/weirproxy/weir/internal/proxy/record"
@@ -71,6 +72,9 @@ type Engine struct {
 	delay    *pressure.Delay
 	memory   memorySensor
 	done     grades
+	accounts *account.Book
+	// resetBytes is what exchanges kept that were reset for it.
+	resetBytes atomic.Int64
 	// maxConnections is that of all listeners together; 0: none.
 	maxConnections atomic.Int64
 	overload       config.Overload // guarded by apply
@@ -94,7 +98,7 @@ type generation struct {
 func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, log: cfg.Log, started: time.Now()}
 	e.dialer.SetMultipathTCP(false)
-	e.pressure = e.newPressure()
+	e.pressure, e.accounts = e.newPressure(), account.NewBook(tenantKey(config.Default[config.Overload]().Tenant))
 	e.canaries = newCanaryState(cfg.State, cfg.Log)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e

@@ -1,16 +1,19 @@
 package engine
 
 import (
-	"math"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/weirproxy/weir/config"
 	"github.com/weirproxy/weir/internal/collect"
 	"github.com/weirproxy/weir/internal/pressure"
+	"github.com/weirproxy/weir/internal/proxy/admin"
 	"github.com/weirproxy/weir/internal/proxy/record"
+	"github.com/weirproxy/weir/internal/redact"
+	"github.com/weirproxy/weir/internal/requestkey"
 )
 
 // memorySensor is a sensor whose limit a document may change.
@@ -68,6 +71,7 @@ func (e *Engine) applyOverload(o config.Overload) {
 	e.memory.set(pressure.Memory(limit))
 	e.maxConnections.Store(int64(o.MaxConnections))
 	e.delay.SetLimit(time.Duration(o.MaxDelay))
+	e.accounts.SetKey(tenantKey(o.Tenant))
 	e.overload = o
 	if !o.Enabled {
 		e.pressure.Off()
@@ -75,7 +79,7 @@ func (e *Engine) applyOverload(o config.Overload) {
 	} else {
 		pressure.CollectBefore(limit)
 		e.pressure.Set(pressure.Thresholds{
-			pressure.Shorten: o.Shorten, pressure.Tighten: o.Tighten, pressure.Shed: o.Shed, pressure.Refuse: o.Refuse, pressure.Reset: math.Inf(1),
+			pressure.Shorten: o.Shorten, pressure.Tighten: o.Tighten, pressure.Shed: o.Shed, pressure.Refuse: o.Refuse, pressure.Reset: o.Reset,
 		})
 	}
 	if !e.looking {
@@ -100,11 +104,77 @@ func (e *Engine) look() {
 		if ticks%(pressure.Interval/pressure.Tick) == 0 {
 			e.pressure.Look()
 			e.dog.Squeeze(e.pressure.Squeeze())
+			e.accounts.Forget(time.Now())
+			e.resetCostly()
 			pacer.Adjust()
 		}
 		due = time.Now().Add(pressure.Tick)
 		timer.Reset(pressure.Tick)
 	}
+}
+
+// maxResets bounds how many exchanges one look resets: what they have kept is
+// seen to be free only after a collection.
+const maxResets = 16
+
+// resetCostly resets what keeps most in memory for longest, until that is as
+// much as there is too much, or a few at least are reset.
+func (e *Engine) resetCostly() {
+	if !e.pressure.Grades().Has(pressure.Reset) {
+		return
+	}
+	n, bytes := e.dog.Reset(int64(e.pressure.Excess("memory", pressure.Reset)), maxResets)
+	if n == 0 {
+		return
+	}
+	e.done[pressure.Reset].Add(int64(n))
+	e.resetBytes.Add(bytes)
+	e.log.Warn("overload: what kept most in memory is reset", "exchanges", n, "bytes", bytes, "dearest", e.dearest())
+}
+
+// dearest is the tenant that costs most.
+func (e *Engine) dearest() string {
+	for _, t := range e.accounts.Totals(time.Now(), 1) {
+		return e.shownTenant(t.Tenant)
+	}
+	return ""
+}
+
+// shownTenant is the name of a tenant for logs and pages, where it may not be
+// what nobody is to see.
+func (e *Engine) shownTenant(name string) string {
+	kind, field, _ := strings.Cut(e.accounts.Key().String(), ":")
+	policy := e.recorder.Policy()
+	switch {
+	case kind == "cookie":
+		field = "Cookie"
+	case kind == "query" && policy.QueryKey(field):
+		return redact.Mark
+	}
+	return policy.Value(field, name)
+}
+
+// mostTenants is how many /overload shows.
+const mostTenants = 20
+
+func (e *Engine) viewOverload() admin.Overload {
+	view := admin.Overload{Resources: []admin.Resource{}, Done: map[string]int64{}, Tenants: []admin.Tenant{}, Squeeze: e.pressure.Squeeze()}
+	for _, r := range e.pressure.Readings() {
+		view.Resources = append(view.Resources, admin.Resource{Name: r.Name, Used: r.Used, Limit: r.Limit, Grades: r.Active.Names()})
+	}
+	for g, n := range e.overloadDone() {
+		view.Done[pressure.Grade(g).String()] = n
+	}
+	for _, t := range e.accounts.Totals(time.Now(), mostTenants) {
+		view.Tenants = append(view.Tenants, admin.Tenant{Name: e.shownTenant(t.Tenant), Held: t.Held, Spent: t.Spent})
+	}
+	return view
+}
+
+// tenantKey is the key of a document, which was checked.
+func tenantKey(text string) requestkey.Key {
+	key, _ := requestkey.Parse(text)
+	return key
 }
 
 // tight tells whether connections end with their present request, which the
@@ -142,7 +212,9 @@ func (e *Engine) openConnections() (open int64) {
 
 var (
 	overloadGrade = gauge("weir_overload_grade", "1 while something is done about overload, by what is done and the resource that is the reason.")
-	overloadDone  = counter("weir_overload_actions_total", "What was done about overload: idle connections closed early, connections ended with a request, requests refused, connections and sessions refused.")
+	overloadDone  = counter("weir_overload_actions_total", "What was done about overload: idle connections closed early, connections ended with a request, requests refused, connections and sessions refused, exchanges reset.")
+	overloadBytes = counter("weir_overload_reset_bytes_total", "Bytes that exchanges kept in memory which were reset for it.")
+	accountsOpen  = gauge("weir_overload_tenants", "Tenants that something is or was lately kept in memory for.")
 	overloadUsed  = gauge("weir_overload_used_ratio", "Share of what the process may use that is in use, by resource.")
 )
 
@@ -155,6 +227,8 @@ func (e *Engine) overloadSamples(emit func(record.Sample)) {
 			}
 		}
 	}
+	overloadBytes.sample(emit, float64(e.resetBytes.Load()))
+	accountsOpen.sample(emit, float64(e.accounts.Len()))
 	for g, n := range e.overloadDone() {
 		overloadDone.sample(emit, float64(n), "grade", pressure.Grade(g).String())
 	}

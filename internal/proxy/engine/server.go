@@ -91,7 +91,7 @@ func (s *server) serveHTTP(f *front, l *snapshot.Listener, phases *stream.PhaseL
 			MaxStreams: h.MaxStreams, StreamWindow: int64(h.StreamWindow), ConnectionWindow: int64(h.ConnectionWindow), MaxAbuse: h.MaxAbuse,
 			Service: s.answer, Refuse: s.refuse, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: *phases,
 			MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),
-			Tight: e.tight,
+			Tight: e.tight, Payer: e.accounts.Of,
 		})
 		preface = s.http2.Serve
 	}
@@ -102,14 +102,14 @@ func (s *server) serveHTTP(f *front, l *snapshot.Listener, phases *stream.PhaseL
 		},
 		Service: s.answer, Refuse: s.refuse, Done: f.done, Go: e.spawn, Dog: &e.dog, Phases: *phases,
 		MaxRequests: limits.MaxRequests, MaxAge: time.Duration(timeouts.MaxAge), TunnelMax: time.Duration(timeouts.TunnelMax),
-		HTTP2: preface, Tight: e.tight,
+		HTTP2: preface, Tight: e.tight, Payer: e.accounts.Of,
 	})
 }
 
 func (s *server) serveTCP(f *front, l *snapshot.Listener, phases *stream.PhaseLimits) {
 	s.tcp = tcp.NewServer(tcp.ServerConfig{
 		Service: f.router, Done: f.done, Go: f.engine.spawn, Dog: &f.engine.dog, Phases: *phases,
-		MaxAge: time.Duration(l.Spec.Timeouts.TunnelMax),
+		MaxAge: time.Duration(l.Spec.Timeouts.TunnelMax), Payer: f.engine.accounts.Of,
 	})
 }
 

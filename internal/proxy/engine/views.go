@@ -18,7 +18,7 @@ func (e *Engine) views() admin.Views {
 	return admin.Views{
 		Ready: e.ready, Policy: e.recorder.Policy, Metrics: e.recorder.Handler(),
 		Snapshot: e.viewSnapshot, Routes: e.viewRoutes, Clusters: e.viewClusters, Events: e.viewEvents, Connections: e.viewConnections,
-		Canaries: e.viewCanaries, Places: e.viewPlaces, CommandCanary: e.commandCanary, Filter: e.viewFilter, Operate: e.operateFilter, Explain: e.explain, Reload: e.cfg.Control.Reload,
+		Overload: e.viewOverload, Canaries: e.viewCanaries, Places: e.viewPlaces, CommandCanary: e.commandCanary, Filter: e.viewFilter, Operate: e.operateFilter, Explain: e.explain, Reload: e.cfg.Control.Reload,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weirproxy/weir/internal/account"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
@@ -15,6 +16,9 @@ import (
 type ClientConfig struct {
 	Limits Limits
 	Dog    *watchdog.Dog
+	// Payer, when not nil, is who pays for what an exchange keeps in memory. It is
+	// asked once a body is sent that is not in memory whole.
+	Payer  func(req *stream.Request) *account.Account
 	Phases stream.PhaseLimits
 	// Go starts a goroutine.
 	Go func(func())

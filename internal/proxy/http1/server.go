@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirproxy/weir/internal/account"
 	"github.com/weirproxy/weir/internal/prefixconn"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
@@ -38,6 +39,9 @@ type ServerConfig struct {
 	// Tight, when not nil, ends connections with the answer to their present
 	// request while it is true.
 	Tight func() bool
+	// Payer, when not nil, is who pays for what an exchange keeps in memory. It is
+	// asked when its client stalls.
+	Payer func(req *stream.Request) *account.Account
 	// MaxRequests and MaxAge of a connection, 0 for none; MaxAge is spread by
 	// ten per cent either way so that connections do not end together.
 	MaxRequests int

@@ -51,6 +51,7 @@ func (b *serverBody) retire() {
 	if b.handle != nil {
 		b.handle.over.Store(true)
 		b.handle = nil
+		b.guard.Bill(nil)
 	}
 }
 
@@ -193,6 +194,8 @@ func (b *serverBody) fault(err error) *stream.Fault {
 		return &stream.Fault{Kind: stream.BodyTimeout}
 	case watchdog.TooSlow:
 		return &stream.Fault{Kind: stream.ClientTooSlow}
+	case watchdog.Costly:
+		return stream.Costly(err)
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = errBodyCutShort
@@ -231,6 +234,7 @@ func (b *serverBody) startWait() time.Time {
 		b.c.srv.cfg.Dog.Watch(&b.guard, b.c.srv.limits, b.expire, nil)
 	}
 	b.guard.Enter(uint8(stream.PhaseBody))
+	b.c.hold(&b.guard, pageSize) // of whoever reads
 	return time.Now()
 }
 

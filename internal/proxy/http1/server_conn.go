@@ -399,6 +399,9 @@ func (c *serverConn) answer(f *stream.Fault) *stream.Response {
 func (c *serverConn) finish() {
 	ex := &c.req.Exchange
 	c.body.retire()
+	if c.guard.Billed() {
+		c.guard.Bill(nil)
+	}
 	ex.BytesIn = c.body.received()
 	c.bytesIn.Add(ex.BytesIn)
 	c.bytesOut.Add(ex.BytesOut)

@@ -403,6 +403,7 @@ func (c *serverConn) transmit(fd uintptr) bool {
 	for len(c.outgoing)+len(c.following) > 0 {
 		n, err := writeNow(fd, c.outgoing, c.following)
 		if errors.Is(err, syscall.EAGAIN) {
+			c.stalled(max(pageSize, len(c.outgoing)+len(c.following)))
 			return false
 		}
 		if err != nil {
@@ -423,6 +424,9 @@ func (c *serverConn) writeTimed(p []byte) bool {
 		c.broken(&stream.Fault{Kind: stream.ClientGone})
 		return false
 	}
+	if c.src.raw == nil { // nobody says when it waits
+		c.stalled(pageSize)
+	}
 	start := time.Now()
 	if !c.write(p) {
 		return false
@@ -434,8 +438,29 @@ func (c *serverConn) writeTimed(p []byte) bool {
 	return true
 }
 
+// stalled says what the response keeps in memory while the client takes none of
+// it.
+func (c *serverConn) stalled(n int) { c.hold(&c.guard, n) }
+
+// hold has what a guard keeps charged to the tenant of the request.
+func (c *serverConn) hold(g *watchdog.Guard, n int) {
+	payer := c.srv.cfg.Payer
+	if payer == nil {
+		return
+	}
+	if !g.Billed() {
+		g.Bill(payer(&c.req))
+	}
+	g.Hold(n)
+}
+
 func (c *serverConn) writeFault(err error) *stream.Fault {
-	if v := c.fired(); v != watchdog.None {
+	switch c.fired() {
+	case watchdog.None:
+	case watchdog.Costly:
+		reset(c.nc) // what the system holds for it goes, too
+		return stream.Costly(err)
+	default:
 		return &stream.Fault{Kind: stream.ClientTooSlow, Cause: err}
 	}
 	return &stream.Fault{Kind: stream.ClientGone, Cause: err}

@@ -55,6 +55,9 @@ func (c *serverConn) enterTunnel() {
 	if limits.Max > 0 {
 		end = time.Now().Add(limits.Max)
 	}
+	if payer := c.srv.cfg.Payer; payer != nil {
+		c.guard.Bill(payer(&c.req))
+	}
 	c.guard.EnterIdle(uint8(stream.PhaseTunnel), context.Background(), end, limits.Idle)
 }
 
@@ -68,7 +71,9 @@ func (c *serverConn) tunnelUp(d stream.Duplex) error {
 				return c.tunnelFault(err)
 			}
 		}
+		c.guard.HoldMore(pageSize)
 		n, err := d.Write(c.src.bytes())
+		c.guard.HoldMore(-pageSize)
 		if err != nil {
 			return err
 		}
@@ -111,8 +116,11 @@ func (c *serverConn) tunnelPiece(d stream.Duplex) (int, error) {
 	if n == 0 {
 		return 0, err
 	}
-	if _, err := c.nc.Write(p[:n]); err != nil {
-		return 0, c.tunnelFault(err)
+	c.guard.HoldMore(pageSize)
+	_, werr := c.nc.Write(p[:n])
+	c.guard.HoldMore(-pageSize)
+	if werr != nil {
+		return 0, c.tunnelFault(werr)
 	}
 	return n, err
 }
@@ -126,6 +134,8 @@ func (c *serverConn) tunnelFault(err error) error {
 	case watchdog.None:
 	case watchdog.Late:
 		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_max", Cause: errTunnelMax}
+	case watchdog.Costly:
+		return stream.Costly(err)
 	case watchdog.Shortened:
 		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "overload", Cause: errTunnelIdle}
 	default:

@@ -53,6 +53,9 @@ func (u *upload) start() {
 		u.watched = true
 		u.c.cfg.Dog.Watch(&u.guard, u.c.cfg.watchLimits(), u.expire, nil)
 	}
+	if payer := u.c.cfg.Payer; payer != nil {
+		u.guard.Bill(payer(u.c.req))
+	}
 	u.started = true
 	u.c.cfg.Go(u.run)
 }
@@ -132,11 +135,16 @@ func (u *upload) write(p []byte) *stream.Fault {
 		return nil
 	}
 	u.guard.Enter(uint8(stream.PhaseUpstreamSend))
+	u.guard.Hold(pageSize)
 	start := time.Now()
 	n, err := u.c.nc.Write(p)
 	u.c.guard.Moved(n)
 	if err != nil {
-		if _, v := u.guard.Fired(); v != watchdog.None {
+		switch _, v := u.guard.Fired(); v {
+		case watchdog.None:
+		case watchdog.Costly:
+			return stream.Costly(err)
+		default:
 			return &stream.Fault{Kind: stream.UpstreamTooSlow, Cause: err}
 		}
 		return &stream.Fault{Kind: stream.UpstreamReset, Cause: err}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirproxy/weir/internal/account"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
@@ -32,8 +33,11 @@ type ClientConfig struct {
 	// MaxAbuse is how many points a connection may collect; see abuse. 0: the
 	// default.
 	MaxAbuse int
-	Dog      *watchdog.Dog
-	Phases   stream.PhaseLimits
+	// Payer, when not nil, is who pays for what an exchange keeps in memory. It is
+	// asked for messages with much content.
+	Payer  func(req *stream.Request) *account.Account
+	Dog    *watchdog.Dog
+	Phases stream.PhaseLimits
 	// Go starts a goroutine.
 	Go  func(func())
 	Log *slog.Logger
@@ -138,6 +142,7 @@ func NewClient(nc net.Conn, cfg *ClientConfig, ended func()) *Client {
 	c.out.init(nc, stream.PhaseUpstreamSend)
 	c.window.init(cfg.ConnectionWindow)
 	c.in.init(c)
+	c.out.guard.Passive = true // it is of many exchanges, which hold something themselves
 	cfg.Dog.Watch(&c.out.guard, cfg.limits, c.expireWrite, nil)
 	c.health.init(c)
 	cfg.Stats.Open.Add(1)

@@ -358,6 +358,10 @@ func (s *clientStream) respond() (*stream.Response, *stream.Fault) {
 	case r.Length < 0 && s.req.Method != "HEAD" && s.status != 304 && s.in.nothing():
 		r.Length = 0
 	}
+	if payer := s.c.cfg.Payer; payer != nil && (r.Length < 0 || r.Length > muchContent) {
+		s.guard.Bill(payer(s.req))
+		s.in.keep(&s.guard)
+	}
 	s.header = stream.Header{}
 	s.pace.begin(&s.c.cfg.Phases[stream.PhaseUpstreamBody])
 	return &r.Response, nil

@@ -78,6 +78,7 @@ func (c *Client) stream() *clientStream {
 	if s == nil {
 		s = &clientStream{c: c, wake: make(chan struct{}, 1)}
 		s.up.init(s)
+		s.guard.Passive = true // what waits here goes with what the client's side holds
 		c.cfg.Dog.Watch(&s.guard, c.cfg.limits, s.expire, nil)
 	}
 	s.renew()
@@ -172,6 +173,7 @@ func (s *clientStream) end() {
 	c, req := s.c, s.req
 	s.up.stop()
 	s.guard.Rest()
+	s.guard.Bill(nil)
 	s.noteGRPC()
 	unread := s.in.close()
 	req.Body.Close()

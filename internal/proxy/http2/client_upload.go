@@ -45,6 +45,9 @@ func (u *clientUpload) start(rest []byte, inline bool) {
 		u.watched = true
 		cfg.Dog.Watch(&u.guard, cfg.limits, u.expire, nil)
 	}
+	if cfg.Payer != nil {
+		u.guard.Bill(cfg.Payer(u.s.req))
+	}
 	u.started = true
 	cfg.Go(u.run)
 }
@@ -52,11 +55,15 @@ func (u *clientUpload) start(rest []byte, inline bool) {
 // expire runs on the dog's goroutine. Under out.mu, under which the next stream
 // begins, a late verdict cannot meet it.
 func (u *clientUpload) expire(_ uint8, v watchdog.Verdict) {
+	f := &stream.Fault{Kind: stream.UpstreamTooSlow, Cause: errNotRead}
+	if v == watchdog.Costly {
+		f = stream.Costly(errNotRead)
+	}
 	o := &u.s.c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, now := u.guard.Fired(); now == v {
-		o.fail(&u.s.send, &stream.Fault{Kind: stream.UpstreamTooSlow, Cause: errNotRead})
+		o.fail(&u.s.send, f)
 	}
 }
 
@@ -186,13 +193,17 @@ func (u *clientUpload) await() *stream.Fault {
 	}
 	start := time.Now()
 	u.guard.Enter(uint8(stream.PhaseUpstreamSend))
+	u.guard.Hold(pageSize)
 	o.await(&s.send)
 	fine := u.guard.Rest()
 	v := u.pace.wait(time.Since(start), 1)
+	if f := s.sendFault(); f != nil {
+		return f
+	}
 	if !fine || v != watchdog.None {
 		return &stream.Fault{Kind: stream.UpstreamTooSlow, Cause: errNotRead}
 	}
-	return s.sendFault()
+	return nil
 }
 
 // sendFault is why nothing more can be sent. out.mu is held.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
 
@@ -64,6 +65,7 @@ type inbox struct {
 	closed   bool          // nobody wants the rest
 	waiting  bool
 	wake     chan struct{}
+	keeper   *watchdog.Guard // told of size; nil: nobody is
 	trailer  stream.Header
 	trailers bool
 }
@@ -71,6 +73,7 @@ type inbox struct {
 // reset makes the inbox one of a new stream.
 func (b *inbox) reset() {
 	b.drop()
+	b.keeper = nil
 	b.total, b.ended, b.fault, b.closed, b.waiting = 0, false, nil, false, false
 	if b.trailers {
 		b.trailer.Reset()
@@ -86,7 +89,7 @@ func (b *inbox) put(p []byte) bool {
 	if b.closed || b.fault != nil {
 		return false
 	}
-	b.size += len(p)
+	b.resize(b.size + len(p))
 	b.total += int64(len(p))
 	for len(p) > 0 {
 		if b.tail == nil || b.tail.w == len(b.tail.b) {
@@ -148,7 +151,7 @@ func (b *inbox) get(p []byte) (n int, err error) {
 			c.release()
 		}
 	}
-	b.size -= n
+	b.resize(b.size - n)
 	switch {
 	case b.closed:
 		return 0, errInboxClosed
@@ -235,8 +238,28 @@ func (b *inbox) drop() (unread int) {
 		c = next
 	}
 	unread = b.size
-	b.head, b.tail, b.size = nil, nil, 0
+	b.head, b.tail = nil, nil
+	b.resize(0)
 	return unread
+}
+
+// muchContent is from when on content is worth an account.
+const muchContent = 64 << 10
+
+// keep has what waits charged through g, until the inbox is another stream's.
+func (b *inbox) keep(g *watchdog.Guard) {
+	b.mu.Lock()
+	b.keeper = g
+	b.resize(b.size)
+	b.mu.Unlock()
+}
+
+// resize notes how much waits. mu is held.
+func (b *inbox) resize(n int) {
+	b.size = n
+	if b.keeper != nil {
+		b.keeper.Hold(n)
+	}
 }
 
 // arrived is how many bytes came so far.

@@ -29,7 +29,10 @@ type buffer struct{ b []byte }
 
 var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 4<<10)} }}
 
-var errConnectionOver = errors.New("the connection is over")
+var (
+	errConnectionOver = errors.New("the connection is over")
+	errCostly         = errors.New("it kept more in memory for longer than others when memory ran out")
+)
 
 // outbox is the sending side of a connection, with the windows for sending.
 // Any goroutine appends frames under mu and then flushes: who finds nobody
@@ -344,7 +347,11 @@ func (o *outbox) end(err error) {
 func (o *outbox) write(p []byte) error {
 	o.guard.Enter(uint8(o.phase))
 	err := o.writeAll(p)
-	if !o.guard.Rest() && err == nil {
+	_, v := o.guard.Fired()
+	switch fine := o.guard.Rest(); {
+	case v == watchdog.Costly:
+		err = errCostly
+	case !fine && err == nil:
 		err = errConnectionOver
 	}
 	return err
@@ -361,6 +368,7 @@ func (o *outbox) writeAll(p []byte) error {
 		return err
 	}
 	for len(p) > 0 {
+		o.guard.Hold(len(p)) // nobody says when it waits
 		n, err := o.nc.Write(p[:min(len(p), writeSlice)])
 		if err != nil {
 			return err
@@ -379,6 +387,7 @@ func (o *outbox) transmit(fd uintptr) bool {
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case errors.Is(err, syscall.EAGAIN):
+			o.guard.Hold(len(o.pending))
 			return false
 		case err != nil:
 			o.rawErr = err

@@ -40,6 +40,7 @@ func (b *requestBody) begin(w *worker) {
 	b.pending = s.req.ExpectContinue
 	if s.req.Length != 0 && s.malformed == nil {
 		s.req.Body = b
+		w.keepContent(s)
 	}
 }
 
@@ -48,6 +49,9 @@ func (b *requestBody) retire() {
 	_ = b.Close()
 	b.mu.Lock()
 	b.life.Lock()
+	if b.s != nil && b.w != nil { // nil: it never began
+		b.w.letContent()
+	}
 	b.s = nil
 	b.life.Unlock()
 	b.mu.Unlock()
@@ -139,9 +143,14 @@ func (w *worker) expireRead(_ uint8, v watchdog.Verdict) {
 	}
 	w.c.out.mu.Lock()
 	defer w.c.out.mu.Unlock()
-	if _, v := w.read.Fired(); w.s != nil && v != watchdog.None {
-		w.s.inbox.fail(&stream.Fault{Kind: kind})
+	if _, now := w.read.Fired(); w.s == nil || now == watchdog.None {
+		return
 	}
+	if v == watchdog.Costly {
+		w.c.resetStream(w.s, codeEnhanceYourCalm, stream.Costly(errCostly))
+		return
+	}
+	w.s.inbox.fail(&stream.Fault{Kind: kind})
 }
 
 // Await waits until Read has something to give; see stream.Awaiter.

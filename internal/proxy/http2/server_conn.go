@@ -172,6 +172,9 @@ func (c *serverConn) finish() {
 		c.timer.Stop()
 	}
 	gone := &stream.Fault{Kind: stream.ClientGone, Cause: errConnectionOver}
+	if errors.Is(c.out.over, errCostly) {
+		gone = stream.Costly(errCostly)
+	}
 	for _, s := range c.streams {
 		c.abandon(s, gone)
 	}

@@ -20,6 +20,7 @@ type reply struct {
 	s     *serverStream
 	left  int64 // of a body with known length; -1: unknown
 	empty bool  // no content follows the head
+	held  int   // bytes that are kept in memory while the client takes none
 	pace  pace
 }
 
@@ -152,6 +153,7 @@ func (w *worker) writeWhole(r *reply, body []byte) {
 	}
 	c.out.mu.Unlock()
 	r.pace.begin(&c.srv.cfg.Phases[stream.PhaseWrite])
+	r.held = min(len(body)-n, writeSlice) // of what is larger others have the rest, too: a cache
 	w.send(r, body[n:], true)
 	s.req.Exchange.End = time.Now()
 }
@@ -201,7 +203,9 @@ func (w *worker) send(r *reply, p []byte, end bool) bool {
 func (w *worker) awaitWindow(r *reply, want int) bool {
 	c, s := w.c, r.s
 	if r.pace.limit == nil { // a tunnel, which has its own clock
+		w.write.HoldMore(pageSize)
 		c.out.await(&s.send)
+		w.write.HoldMore(-pageSize)
 		return true
 	}
 	if !w.write.watched {
@@ -213,6 +217,7 @@ func (w *worker) awaitWindow(r *reply, want int) bool {
 		}
 	}
 	w.write.Enter(uint8(stream.PhaseWrite))
+	w.hold(&w.write, r.held)
 	start := time.Now()
 	c.out.await(&s.send)
 	w.write.Rest()
@@ -234,10 +239,14 @@ func (w *worker) expireWrite(phase uint8, v watchdog.Verdict) {
 			w.c.srv.cfg.Dog.Shortened.Add(1)
 		}
 	}
+	code := codeCancel
+	if v == watchdog.Costly {
+		f, code = stream.Costly(errCostly), codeEnhanceYourCalm
+	}
 	w.c.out.mu.Lock()
 	defer w.c.out.mu.Unlock()
 	if _, v := w.write.Fired(); w.s != nil && v != watchdog.None {
-		w.c.resetStream(w.s, codeCancel, f)
+		w.c.resetStream(w.s, code, f)
 	}
 }
 
@@ -245,6 +254,7 @@ func (w *worker) expireWrite(phase uint8, v watchdog.Verdict) {
 // bytes in it, and no more is read before these have left.
 func (w *worker) writeStream(r *reply, body stream.Body) {
 	c, s := w.c, r.s
+	r.held = pageSize
 	r.pace.begin(&c.srv.cfg.Phases[stream.PhaseWrite])
 	awaiter, _ := body.(stream.Awaiter)
 	for empty := 0; empty <= maxEmptyReads; empty++ {

@@ -90,6 +90,9 @@ func (w *worker) putTunnelHead(resp *stream.Response) bool {
 func (w *worker) watchTunnel() {
 	s := w.s
 	w.write.watch(w.c, w.expireWrite)
+	if payer := w.c.srv.cfg.Payer; payer != nil {
+		w.write.Bill(payer(&s.req))
+	}
 	longest := s.req.Tunnel.Max
 	if longest == 0 {
 		longest = w.c.srv.cfg.TunnelMax
@@ -122,7 +125,10 @@ func (w *worker) upPiece(body *requestBody, d stream.Duplex) (int, error) {
 	defer pages.Put(p)
 	n, err := body.Read(p[:])
 	if n > 0 {
-		if _, werr := d.Write(p[:n]); werr != nil {
+		w.write.HoldMore(pageSize)
+		_, werr := d.Write(p[:n])
+		w.write.HoldMore(-pageSize)
+		if werr != nil {
 			return n, werr
 		}
 	}

@@ -221,13 +221,16 @@ func (w *worker) finish(s *serverStream) {
 	}
 	c.uncount(s)
 	fault, clean := s.fault, !s.gone
+	if w.write.Billed() {
+		w.write.Bill(nil)
+	}
 	c.out.mu.Unlock()
 	s.x.ctx.cancel()
 	if clean {
 		c.earned.Add(1)
 	}
 	ex := &s.req.Exchange
-	if ex.Fault == nil {
+	if ex.Fault == nil || fault != nil && fault.Kind == stream.Overloaded { // what follows from it says less
 		ex.Fault = fault
 	}
 	if ex.Status == 0 && fault != nil && fault.Kind != stream.Internal {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/weirproxy/weir/internal/account"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
@@ -21,6 +22,9 @@ type ClientConfig struct {
 	Limits Limits
 	Dog    *watchdog.Dog
 	Phases stream.PhaseLimits
+	// Payer, when not nil, is who pays for what an exchange keeps in memory. It is
+	// asked once a body is sent that is not in memory whole.
+	Payer func(req *stream.Request) *account.Account
 	// Go starts a goroutine.
 	Go func(func())
 

@@ -97,6 +97,9 @@ func (p *post) fire(phase uint8, v watchdog.Verdict) {
 // be on its way.
 func (ps *posts) give(p *post) {
 	sound := p.Rest()
+	if p.Billed() {
+		p.Bill(nil)
+	}
 	p.expire.Store(nil)
 	ps.mu.Lock()
 	if sound && !ps.closed && len(ps.free) < maxPosts {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/weirproxy/weir/internal/account"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
@@ -54,6 +55,9 @@ type ServerConfig struct {
 	// MaxConnections and MaxConnectionsPerClient, 0 for none.
 	MaxConnections          int
 	MaxConnectionsPerClient int
+	// Payer, when not nil, is who pays for what an exchange keeps in memory. It is
+	// asked for content that is not in memory whole.
+	Payer func(req *stream.Request) *account.Account
 	// TurnAway, when not nil, refuses connections while it is true.
 	TurnAway func() bool
 	// Tight, when not nil, ends connections behind their next request while it is

@@ -69,6 +69,7 @@ func (b *serverBody) read(p []byte) (int, error) {
 		b.post = b.st.c.posts.take(b.expire)
 	}
 	b.post.Enter(uint8(stream.PhaseBody))
+	b.st.hold(&b.post.Guard) // of whoever reads
 	start := time.Now()
 	n, err := b.st.in.read(p)
 	b.received.Add(int64(n))
@@ -116,6 +117,8 @@ func (b *serverBody) fault(err error) *stream.Fault {
 			return &stream.Fault{Kind: stream.BodyTimeout}
 		case watchdog.TooSlow:
 			return &stream.Fault{Kind: stream.ClientTooSlow}
+		case watchdog.Costly:
+			return stream.Costly(err)
 		}
 	}
 	if _, gave := resetCode(err); gave {

@@ -278,8 +278,13 @@ func (st *serverStream) hangUp(f *stream.Fault) {
 // whole, and counts it: a request that ends so cost more than it asked for.
 func (st *serverStream) gaveUp() {
 	c := st.c
+	f := st.req.Exchange.Fault
+	if f != nil && f.Kind == stream.Overloaded {
+		st.str.CancelWrite(codeExcessiveLoad)
+		return
+	}
 	st.str.CancelWrite(codeInternalError)
-	if f := st.req.Exchange.Fault; f != nil && f.Kind == stream.FaultInjected { // nothing that the client asked for
+	if f != nil && f.Kind == stream.FaultInjected { // nothing that the client asked for
 		return
 	}
 	if err := c.score.add(pointsReset); err != nil {

@@ -25,6 +25,9 @@ func (st *serverStream) tunnel(d stream.Duplex) bool {
 	if longest > 0 {
 		end = time.Now().Add(longest)
 	}
+	if payer := st.c.cfg.Payer; payer != nil {
+		st.post.Bill(payer(&st.req))
+	}
 	st.post.EnterIdle(uint8(stream.PhaseTunnel), st.ctx, end, st.req.Tunnel.Idle)
 
 	up := make(chan error, 1)
@@ -83,6 +86,8 @@ func (st *serverStream) tunnelUpPiece(d stream.Duplex) (int, error) {
 	if err != nil {
 		return 0, st.tunnelFault(err)
 	}
+	st.post.HoldMore(pageSize)
+	defer st.post.HoldMore(-pageSize)
 	return d.Write(p[:n])
 }
 
@@ -114,8 +119,11 @@ func (st *serverStream) tunnelDownPiece(d stream.Duplex) (int, error) {
 		return 0, err
 	}
 	at := putFrame(p[:frameRoom], frameData, n)
-	if _, err := st.str.Write(p[at : frameRoom+n]); err != nil {
-		return 0, st.tunnelFault(err)
+	st.post.HoldMore(pageSize)
+	_, werr := st.str.Write(p[at : frameRoom+n])
+	st.post.HoldMore(-pageSize)
+	if werr != nil {
+		return 0, st.tunnelFault(werr)
 	}
 	return n, err
 }
@@ -126,6 +134,8 @@ func (st *serverStream) tunnelFault(err error) error {
 	switch {
 	case err == nil || err == io.EOF:
 		return err
+	case st.fired() == watchdog.Costly:
+		return stream.Costly(err)
 	case st.fired() == watchdog.Shortened:
 		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "overload"}
 	case st.fired() != watchdog.None:

@@ -138,6 +138,7 @@ func (st *serverStream) putHead(resp *stream.Response, length int64, tunnel bool
 }
 
 func (st *serverStream) writeHead(status int, p []byte) bool {
+	st.post.Hold(pageSize)
 	if !st.write(p) {
 		return false
 	}
@@ -273,6 +274,7 @@ func (st *serverStream) writeTimed(p []byte) bool {
 		st.gone()
 		return false
 	}
+	st.hold(&st.post.Guard)
 	start := time.Now()
 	if !st.write(p) {
 		return false
@@ -284,8 +286,25 @@ func (st *serverStream) writeTimed(p []byte) bool {
 	return true
 }
 
+// hold has a page charged to the tenant of the request until the phase ends.
+func (st *serverStream) hold(g *watchdog.Guard) {
+	payer := st.c.cfg.Payer
+	if payer == nil {
+		return
+	}
+	if !g.Billed() {
+		g.Bill(payer(&st.req))
+	}
+	g.Hold(pageSize)
+}
+
 func (st *serverStream) writeFailed(err error) {
-	if st.fired() != watchdog.None {
+	switch st.fired() {
+	case watchdog.None:
+	case watchdog.Costly:
+		st.broken(stream.Costly(err))
+		return
+	default:
 		st.broken(&stream.Fault{Kind: stream.ClientTooSlow, Cause: err})
 		return
 	}

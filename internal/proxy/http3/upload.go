@@ -38,6 +38,9 @@ func (u *upload) start(x *exchange) {
 	u.x, u.started, u.done = x, true, make(chan struct{})
 	u.pace.limit = &x.c.d.cfg.Phases[stream.PhaseUpstreamSend]
 	u.post = x.c.posts.take(func(uint8, watchdog.Verdict) { _ = x.str.SetWriteDeadline(longAgo) })
+	if payer := x.c.d.cfg.Payer; payer != nil {
+		u.post.Bill(payer(x.req))
+	}
 	x.c.d.cfg.Go(u.serve)
 }
 
@@ -103,11 +106,16 @@ func (u *upload) last(p *page, trailer *stream.Header) *stream.Fault {
 func (u *upload) write(p []byte) *stream.Fault {
 	for len(p) > 0 {
 		u.post.Enter(uint8(stream.PhaseUpstreamSend))
+		u.post.Hold(pageSize)
 		start := time.Now()
 		n, err := u.x.str.Write(p[:min(len(p), writeSlice)])
 		u.x.post.Moved(n)
 		if err != nil {
-			if _, v := u.post.Fired(); v != watchdog.None {
+			switch _, v := u.post.Fired(); v {
+			case watchdog.None:
+			case watchdog.Costly:
+				return stream.Costly(err)
+			default:
 				return &stream.Fault{Kind: stream.UpstreamTooSlow, Cause: err}
 			}
 			u.mu.Lock()

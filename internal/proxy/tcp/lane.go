@@ -47,6 +47,7 @@ type lane struct {
 
 	// Of the piece under way.
 	page          *page
+	holds         bool // the page is charged, because the sink takes nothing
 	pipe          *pipe
 	r, w          int // what is in page and not written
 	failed        end
@@ -161,7 +162,8 @@ func (l *lane) tryRead(fd uintptr) bool {
 // write writes what is in the page and gives it back.
 func (l *lane) write() error {
 	defer l.givePage()
-	if l.toRaw == nil {
+	if l.toRaw == nil { // nobody says when it waits
+		l.hold()
 		n, err := l.to.Write(l.page[l.r:l.w])
 		l.moved(n)
 		if err != nil {
@@ -188,6 +190,7 @@ func (l *lane) tryWrite(fd uintptr) bool {
 	for l.r < l.w {
 		n, err := writeNow(fd, l.page[l.r:l.w])
 		if errors.Is(err, syscall.EAGAIN) {
+			l.hold()
 			return false
 		}
 		if err != nil {
@@ -205,6 +208,15 @@ func (l *lane) moved(n int) {
 	l.guard.Moved(n)
 }
 
+// hold has the page charged until it is given back. The guard is that of both
+// lanes.
+func (l *lane) hold() {
+	if !l.holds {
+		l.holds = true
+		l.guard.HoldMore(pageSize)
+	}
+}
+
 func (l *lane) takePage() {
 	if l.page == nil {
 		l.page = pages.Get().(*page)
@@ -213,6 +225,10 @@ func (l *lane) takePage() {
 }
 
 func (l *lane) givePage() {
+	if l.holds {
+		l.holds = false
+		l.guard.HoldMore(-pageSize)
+	}
 	if l.page != nil {
 		pages.Put(l.page)
 	}

@@ -94,6 +94,8 @@ func (c *serverConn) faultOf(err error, upstream bool) *stream.Fault {
 		}
 	case watchdog.Late, watchdog.TooLong:
 		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "tunnel_max", Cause: errTooLong}
+	case watchdog.Costly:
+		return stream.Costly(err)
 	case watchdog.Shortened:
 		return &stream.Fault{Kind: stream.BodyTimeout, Limit: "overload", Cause: errIdle}
 	default:

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weirproxy/weir/internal/account"
 	"github.com/weirproxy/weir/internal/watchdog"
 	"github.com/weirproxy/weir/stream"
 )
@@ -22,6 +23,8 @@ type ServerConfig struct {
 	Go     func(func())
 	Dog    *watchdog.Dog
 	Phases stream.PhaseLimits
+	// Payer, when not nil, is who pays for what a connection keeps in memory.
+	Payer func(req *stream.Request) *account.Account
 	// MaxAge is the longest duration of a connection, unless its route says
 	// otherwise; 0: none.
 	MaxAge time.Duration

@@ -156,6 +156,9 @@ func (c *serverConn) begin() bool {
 	if limits.Max > 0 {
 		end = c.opened.Add(limits.Max)
 	}
+	if payer := c.srv.cfg.Payer; payer != nil {
+		c.guard.Bill(payer(&c.req))
+	}
 	_, v := c.guard.Fired()
 	return c.guard.EnterIdle(uint8(stream.PhaseTunnel), c.ctx, end, limits.Idle) && v == watchdog.None
 }
