@@ -51,7 +51,8 @@ type Env struct {
 	Line func(req *stream.Request)
 	// Counter is the counter of that name ("weir_" and the name of the filter in
 	// front, "_total" behind) and these labels (name, value, ...; fixed words
-	// only); the label route is added. It goes on counting over generations.
+	// only); the label route is added, and from the second filter of a kind on a
+	// route on the label filter. It goes on counting over generations.
 	Counter func(name, help string, labels ...string) *Counter
 	// Gauge shows what read returns on each scrape, which must not block.
 	Gauge func(name, help string, read func() float64, labels ...string)
@@ -67,7 +68,8 @@ type Env struct {
 	// Operate lets operators do something by POST /filters/FILTER/VERB on the
 	// admin pages; input is a JSON value, the result becomes one.
 	Operate func(verb string, run func(ctx context.Context, input []byte) (any, error))
-	// Show is what GET /filters/FILTER shows of this route.
+	// Show is what GET /filters/FILTER shows of this route, or of ROUTE#2 for the
+	// second filter of a kind.
 	Show func(view func() any)
 }
 

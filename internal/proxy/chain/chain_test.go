@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -34,7 +35,11 @@ func mark() filter.Definition {
 }
 
 func TestBuild(t *testing.T) {
-	env := func(string) filter.Env { return filter.Env{Route: stream.Label{Name: "shop"}} }
+	var numbers []string
+	env := func(name string, number int) filter.Env {
+		numbers = append(numbers, fmt.Sprint(name, number))
+		return filter.Env{Route: stream.Label{Name: "shop"}}
+	}
 	last := &filtertest.Next{}
 	service, err := Build([]Bound{{mark(), "a"}, {mark(), "b"}}, env, last)
 	if err != nil {
@@ -48,6 +53,9 @@ func TestBuild(t *testing.T) {
 	if got := strings.Join(append(in, out...), "|"); got != "X-In: shop/a|X-In: shop/b|X-Out: b|X-Out: a" {
 		t.Errorf("the filters run as %s", got)
 	}
+	if got := strings.Join(numbers, " "); got != "mark2 mark1" {
+		t.Errorf("built as %s", got)
+	}
 }
 
 func TestBuildOfNothing(t *testing.T) {
@@ -59,7 +67,7 @@ func TestBuildOfNothing(t *testing.T) {
 
 // A filter that cannot be built never leaves the route open.
 func TestBuildFails(t *testing.T) {
-	env := func(string) filter.Env { return filter.Env{Route: stream.Label{Name: "shop"}} }
+	env := func(string, int) filter.Env { return filter.Env{Route: stream.Label{Name: "shop"}} }
 	service, err := Build([]Bound{{mark(), "a"}, {mark(), 7}}, env, &filtertest.Next{})
 	if service != nil || err == nil || err.Error() != "route shop: filter mark, number 2 of the list: no word" {
 		t.Errorf("%v, %v", service, err)

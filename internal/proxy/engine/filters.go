@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -48,8 +50,23 @@ type tenancy struct {
 	// Written while the service is built, then read only.
 	keeps  []keptKey
 	gauges []filterGauge
-	verbs  map[string]map[string]operation // by filter and verb
-	views  map[string]func() any           // by filter
+	verbs  map[seat]map[string]operation // by filter and verb
+	views  map[seat]func() any           // by filter
+}
+
+// seat is a filter of a route: its name, and which one of that name it is.
+type seat struct {
+	filter string
+	number int // 1 is the first
+}
+
+// mark tells the filters of one name apart where people see them: nothing for the
+// first, so that most routes have none, and "#2" for the second.
+func (s seat) mark() string {
+	if s.number == 1 {
+		return ""
+	}
+	return "#" + strconv.Itoa(s.number)
 }
 
 type operation func(ctx context.Context, input []byte) (any, error)
@@ -61,33 +78,42 @@ type filterGauge struct {
 }
 
 func (e *Engine) newTenancy(route stream.Label, g *generation) *tenancy {
-	t := &tenancy{engine: e, route: route, upstreams: g.upstreams, verbs: map[string]map[string]operation{}, views: map[string]func() any{}}
+	t := &tenancy{engine: e, route: route, upstreams: g.upstreams, verbs: map[seat]map[string]operation{}, views: map[seat]func() any{}}
 	t.ctx, t.end = context.WithCancel(e.ctx)
 	return t
 }
 
-// env is what the filter of that name may use.
-func (t *tenancy) env(name string) filter.Env {
-	e := t.engine
+// env is what the filter of that name may use, the number of its name.
+func (t *tenancy) env(name string, number int) filter.Env {
+	e, at := t.engine, seat{name, number}
 	return filter.Env{
-		Route: t.route, Context: t.ctx, Go: e.spawn, Log: e.log.With("route", t.route.Name, "filter", name),
+		Route: t.route, Context: t.ctx, Go: e.spawn, Log: e.log.With("route", t.route.Name, "filter", name+at.mark()),
 		Cluster: t.cluster, Line: e.recorder.Line,
 		Counter: func(metric, help string, labels ...string) *filter.Counter {
-			return e.lodging.counter(t.route.Name, counter(metric, help), labels)
+			return e.lodging.counter(t.route.Name, counter(metric, help), at.labels(labels))
 		},
 		Gauge: func(metric, help string, read func() float64, labels ...string) {
-			t.gauges = append(t.gauges, filterGauge{gauge(metric, help), read, t.labels(labels)})
+			t.gauges = append(t.gauges, filterGauge{gauge(metric, help), read, t.labels(at.labels(labels))})
 		},
 		Keep:  func(key string, build func() any) any { return t.keep(keptKey{t.route.Name, name, key}, build) },
 		Share: func(key string, build func() any) any { return t.keep(keptKey{"", name, key}, build) }, // no route has no name
 		Operate: func(verb string, run func(context.Context, []byte) (any, error)) {
-			if t.verbs[name] == nil {
-				t.verbs[name] = map[string]operation{}
+			if t.verbs[at] == nil {
+				t.verbs[at] = map[string]operation{}
 			}
-			t.verbs[name][verb] = run
+			t.verbs[at][verb] = run
 		},
-		Show: func(view func() any) { t.views[name] = view },
+		Show: func(view func() any) { t.views[at] = view },
 	}
+}
+
+// labels are those of a number of the filter: with one more when the route has
+// another filter of that name in front.
+func (s seat) labels(own []string) []string {
+	if s.number == 1 {
+		return own
+	}
+	return append(own[:len(own):len(own)], "filter", s.filter+s.mark())
 }
 
 func (t *tenancy) keep(place keptKey, build func() any) any {
@@ -190,8 +216,8 @@ func (e *Engine) filterSamples(emit func(record.Sample)) {
 	}
 }
 
-// viewFilter is what the filter of that name shows, by route; nil when no route
-// has one that does.
+// viewFilter is what the filters of that name show, by route, with "#2" behind it
+// for the second one of a route; nil when no route has one that does.
 func (e *Engine) viewFilter(name string) any {
 	g := e.running.Load()
 	if g == nil {
@@ -199,8 +225,10 @@ func (e *Engine) viewFilter(name string) any {
 	}
 	shown := map[string]any{}
 	for route, svc := range g.services {
-		if view := svc.tenancy.views[name]; view != nil {
-			shown[route] = view()
+		for at, view := range svc.tenancy.views {
+			if at.filter == name {
+				shown[route+at.mark()] = view()
+			}
 		}
 	}
 	if len(shown) == 0 {
@@ -209,28 +237,31 @@ func (e *Engine) viewFilter(name string) any {
 	return shown
 }
 
-// operateFilter does what an operator asks of a filter, on one route or, with
-// route "", on all that have it.
+// operateFilter does what an operator asks of a filter, on one route ("shop", or
+// "shop#2" for the second filter of that name alone) or, with route "", on all that
+// have it.
 func (e *Engine) operateFilter(ctx context.Context, name, verb, route string, input []byte) (any, error) {
 	g := e.running.Load()
 	if g == nil {
 		return nil, errors.New("no generation serves yet")
 	}
 	done, known := map[string]any{}, []string{}
-	for at, svc := range g.services {
-		verbs := svc.tenancy.verbs[name]
-		for v := range verbs {
-			known = append(known, v)
+	for of, svc := range g.services {
+		for at, verbs := range svc.tenancy.verbs {
+			if at.filter != name {
+				continue
+			}
+			known = slices.AppendSeq(known, maps.Keys(verbs))
+			place, run := of+at.mark(), verbs[verb]
+			if run == nil || route != "" && route != of && route != place {
+				continue
+			}
+			result, err := run(ctx, input)
+			if err != nil {
+				return nil, fmt.Errorf("route %s: %w", place, err)
+			}
+			done[place] = result
 		}
-		run := verbs[verb]
-		if run == nil || route != "" && at != route {
-			continue
-		}
-		result, err := run(ctx, input)
-		if err != nil {
-			return nil, fmt.Errorf("route %s: %w", at, err)
-		}
-		done[at] = result
 	}
 	if len(done) == 0 {
 		slices.Sort(known)

@@ -156,3 +156,63 @@ func TestFilterEnv(t *testing.T) {
 	end()
 	<-last.closed
 }
+
+// TestFiltersOfOneKind: the second filter of a kind on a route has series, a place
+// on the admin page and a name for operators of its own.
+func TestFiltersOfOneKind(t *testing.T) {
+	type settings struct {
+		Size int `yaml:"size" json:"size"`
+	}
+	registry := filter.NewRegistry(filter.Define(filter.Spec[settings]{
+		Name: "twin", Status: filter.Stable, Trust: filter.HostileBoth,
+		Default: func() settings { return settings{} },
+		Check:   func(*settings, *config.Report) {},
+		Build: func(s settings, env filter.Env, next stream.Service) (stream.Service, error) {
+			env.Counter("weir_twin_built_total", "Built.").Add(int64(s.Size))
+			env.Gauge("weir_twin_size", "Size.", func() float64 { return float64(s.Size) })
+			env.Operate("double", func(context.Context, []byte) (any, error) { return 2 * s.Size, nil })
+			env.Show(func() any { return s.Size })
+			return next, nil
+		},
+	}))
+	admin := freePort(t)
+	doc, problems := config.Parse("test.yaml", fmt.Appendf(nil, `
+admin: {address: %q}
+access_log: {to: "off"}
+listeners: [{name: front, address: "127.0.0.1:0"}]
+routes: [{name: r, filters: [{twin: {size: 3}}, {twin: {size: 5}}], respond: {status: 204}}]
+`, admin))
+	compiled, problems := compile.Compile(compile.Inputs{Documents: []*config.Document{doc}, Problems: problems, Filters: registry, Now: time.Now()})
+	if problems.Errors() > 0 {
+		t.Fatal(problems)
+	}
+	e := engine.New(engine.Config{Version: "test", Filters: registry, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() { e.Shutdown(t.Context()) })
+	if err := e.Apply(compiled); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ method, path, want string }{
+		{"GET", "/metrics", `weir_twin_size{route="r"} 3`},
+		{"GET", "/metrics", `weir_twin_size{filter="twin#2",route="r"} 5`},
+		{"GET", "/metrics", `weir_twin_built_total{route="r"} 3`},
+		{"GET", "/metrics", `weir_twin_built_total{filter="twin#2",route="r"} 5`},
+		{"GET", "/filters/twin", `{"r":3,"r#2":5}`},
+		{"POST", "/filters/twin/double", `{"r":6,"r#2":10}`},
+		{"POST", "/filters/twin/double?route=r", `{"r":6,"r#2":10}`},
+		{"POST", "/filters/twin/double?route=r%232", `{"r#2":10}`},
+		{"GET", "/routes", `["twin","twin#2"]`},
+	} {
+		req, _ := http.NewRequestWithContext(t.Context(), c.method, "http://"+admin+c.path, strings.NewReader("null"))
+		req.Header.Set("Content-Type", "application/json")
+		req.Close = true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if got := strings.Join(strings.Fields(string(content)), ""); !strings.Contains(got, strings.Join(strings.Fields(c.want), "")) {
+			t.Errorf("%s %s: %s, want %s", c.method, c.path, content, c.want)
+		}
+	}
+}

@@ -67,9 +67,10 @@ func (e *Engine) viewRoutes() []admin.Route {
 	held := heldReasons(g.snapshot, "route")
 	rows := make([]admin.Route, 0, len(g.snapshot.Routes))
 	for _, r := range g.snapshot.Routes {
-		filters := []string{}
+		filters, numbers := []string{}, map[string]int{}
 		for _, f := range r.Filters {
-			filters = append(filters, f.Name)
+			numbers[f.Name]++
+			filters = append(filters, f.Name+seat{f.Name, numbers[f.Name]}.mark())
 		}
 		rows = append(rows, admin.Route{
 			Name: r.Spec.Name, Listeners: r.Listeners, Match: describeMatch(&r.Match), Action: describeAction(&r.Spec), Filters: filters,
