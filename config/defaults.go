@@ -158,11 +158,11 @@ func (t *Target) SetDefaults() { t.Weight = 1 }
 
 // SetDefaults: a twentieth first, and five minutes for each step, in which a
 // version that leaks or is cold has shown it. What differs by less than one in a
-// hundred is left to people.
+// hundred, or within 10 ms, is left to people.
 func (c *Canary) SetDefaults() {
 	c.Steps, c.Hold, c.MinRequests = []float64{0.05, 0.25, 0.5, 1}, 5*minute, 50
 	c.Tolerate, c.MaxErrors = 0.01, 0.5
-	c.SlowQuantile, c.SlowFactor, c.FalseAlarm = 0.9, 1.5, 0.01
+	c.SlowQuantile, c.SlowFactor, c.SlowLeast, c.FalseAlarm = 0.9, 1.5, 10*Duration(time.Millisecond), 0.01
 }
 
 // SetDefaults: most experiments are over in a month.

@@ -273,6 +273,8 @@ type Canary struct {
 	SlowQuantile float64 `yaml:"slow_quantile" json:"slow_quantile" max:"1"`
 	// SlowFactor is 0 where only errors count.
 	SlowFactor float64 `yaml:"slow_factor" json:"slow_factor"`
+	// SlowLeast is what is never slow: what differs below it is noise.
+	SlowLeast Duration `yaml:"slow_least" json:"slow_least"`
 	// FalseAlarm is the probability that one that is no worse is rolled back.
 	FalseAlarm float64 `yaml:"false_alarm" json:"false_alarm" max:"0.5"`
 }

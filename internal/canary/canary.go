@@ -53,6 +53,8 @@ type Config struct {
 	// A response is slow when it takes SlowFactor times what the quantile
 	// SlowQuantile of the baseline's takes; 0: only errors count.
 	SlowQuantile, SlowFactor float64
+	// SlowLeast is what is never slow.
+	SlowLeast time.Duration
 	// FalseAlarm is the probability that a canary that is no worse is rolled
 	// back, over all steps.
 	FalseAlarm float64

@@ -89,7 +89,8 @@ func (c *Controller) Observe(arm Arm, failed bool, took time.Duration, now time.
 // the canary's by chance as often as a request is, whatever it is that makes
 // both of them fail. A canary that gets all of them is compared with what the
 // baseline did before, and with what may be larger: the evidence is then whether
-// a request of its fails at all.
+// a request of its fails at all. How long things take changes with the hour and
+// the load, and nobody is there who has the same: times are not compared then.
 func (c *Controller) weigh(arm Arm, failed, slow bool, now time.Time) {
 	errorGoal, slowGoal := c.goals()
 	if c.alone() {
@@ -97,9 +98,6 @@ func (c *Controller) weigh(arm Arm, failed, slow bool, now time.Time) {
 			return
 		}
 		c.errors.add(failed, bounded(c.past.atMost(c.past.Errors)+c.cfg.Tolerate), errorGoal, now)
-		if !failed && c.slowest > 0 {
-			c.slow.add(slow, bounded(c.past.atMost(c.past.Slow)+c.cfg.Tolerate), slowGoal, now)
-		}
 		return
 	}
 	if failed {
@@ -135,7 +133,7 @@ func (c *Controller) learn(took time.Duration, now time.Time) {
 	}
 	c.learned = now
 	if d, n := c.normal.Quantile(c.cfg.SlowQuantile, now); n >= slowLeast {
-		c.slowest = time.Duration(float64(d) * c.cfg.SlowFactor)
+		c.slowest = max(time.Duration(float64(d)*c.cfg.SlowFactor), c.cfg.SlowLeast)
 	}
 }
 

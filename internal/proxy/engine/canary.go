@@ -27,7 +27,7 @@ func (e *Engine) controller(t *tenancy, spec *config.Route) (*canary.Controller,
 	return e.lodging.keep(place, func() any {
 		return e.canaries.controller(spec.Name, definition, canary.Config{
 			Steps: c.Steps, Hold: time.Duration(c.Hold), MinRequests: int64(c.MinRequests), Tolerate: c.Tolerate, MaxErrors: c.MaxErrors,
-			SlowQuantile: c.SlowQuantile, SlowFactor: c.SlowFactor, FalseAlarm: c.FalseAlarm,
+			SlowQuantile: c.SlowQuantile, SlowFactor: c.SlowFactor, SlowLeast: time.Duration(c.SlowLeast), FalseAlarm: c.FalseAlarm,
 			OnChange: func(s canary.State, _ canary.Saved) {
 				log.Warn("a canary changed", "phase", s.Phase, "step", s.Step, "share", s.Share, "reason", s.Reason)
 			},
