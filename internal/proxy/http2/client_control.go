@@ -15,6 +15,7 @@ func (r *clientReader) resetStream(f *frame) *failure {
 	if s != nil {
 		s.reset = true
 		complete = s.gotEnd
+		s.unwanted = complete && code == codeNo
 		o.fail(&s.send, resetFault(code))
 	}
 	o.mu.Unlock()

@@ -26,6 +26,7 @@ type clientStream struct {
 	trailing bool    // with a trailer section
 	gotEnd   bool    // END_STREAM came
 	reset    bool    // RST_STREAM came
+	unwanted bool    // it says that the rest of the request is not needed (RFC 9113 section 8.1)
 	orphan   bool    // the exchange is over, the goroutine that reads hands the object on
 
 	// Of the goroutine that reads, until headHere. Under in.mu from there on.
@@ -98,7 +99,7 @@ func (s *clientStream) renew() {
 	default:
 	}
 	s.meter = meter{side: &responseSide, limits: &s.c.cfg.Limits}
-	s.code, s.sentEnd, s.trailing, s.gotEnd, s.reset = codeCancel, false, false, false, false
+	s.code, s.sentEnd, s.trailing, s.gotEnd, s.reset, s.unwanted = codeCancel, false, false, false, false, false
 	s.status, s.length, s.announced = 0, -1, ""
 	s.left, s.heads, s.headDone, s.broken = -1, 0, false, false
 	s.opened, s.budget = false, 0

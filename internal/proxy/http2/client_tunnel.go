@@ -158,7 +158,11 @@ func (t *clientTunnel) Write(p []byte) (int, error) {
 			o.await(&s.send)
 		}
 		if f := s.sendFault(); f != nil {
+			unwanted := s.unwanted
 			o.mu.Unlock()
+			if unwanted { // the upstream has ended as it should, and what a client still says, such as its own close frame, is no failure
+				return len(p), nil
+			}
 			return written, f
 		}
 		o.begin()
@@ -181,7 +185,10 @@ func (t *clientTunnel) CloseWrite() error {
 	s, o := t.s, &t.s.c.out
 	o.mu.Lock()
 	f := s.sendFault()
-	if f == nil && !s.sentEnd {
+	switch {
+	case s.unwanted:
+		f = nil
+	case f == nil && !s.sentEnd:
 		s.sentEnd = true
 		o.begin()
 		o.appendData(s.send.id, nil, true)

@@ -170,3 +170,49 @@ func TestClientTunnelClosedTwice(t *testing.T) {
 	}
 	g.CloseTwice(t, a.resp.Body)
 }
+
+// An upstream that has ended its side, and says that it needs no more, has ended as
+// it should: Go's server does so whenever a handler returns.
+func TestClientTunnelUnwanted(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		end   bool // the side of the upstream ends first
+		code  http2.ErrCode
+		fails bool
+	}{
+		{"ended, needs no more", true, http2.ErrCodeNo, false},
+		{"ended, then an error", true, http2.ErrCodeInternal, true},
+		{"not ended", false, http2.ErrCodeNo, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			u := newClientSetup(t)
+			conn, up := newFakeUpstream(t, u, connectProtocol)
+			got := ask(t, conn, t.Context(), webSocketRequest())
+			up.expect(http2.FrameHeaders)
+			up.headers(1, false, ":status", "200")
+			a := <-got
+			if a.err != nil {
+				t.Fatal(a.err)
+			}
+			d := a.resp.Body.(stream.Duplex)
+			defer d.Close()
+			if c.end {
+				up.data(1, true, "bye")
+			}
+			up.reset(1, c.code)
+			up.write(func(fr *http2.Framer) error { return fr.WritePing(false, [8]byte{1}) })
+			up.expect(http2.FramePing) // what came before has been read
+			text, readErr := io.ReadAll(d)
+			n, writeErr := io.WriteString(d, "bye, too")
+			closeErr := d.CloseWrite()
+			if c.fails {
+				expectFault(t, writeErr, stream.UpstreamReset, stream.RetryIdempotent)
+				expectFault(t, closeErr, stream.UpstreamReset, stream.RetryIdempotent)
+				return
+			}
+			if string(text) != "bye" || readErr != nil || n != 8 || writeErr != nil || closeErr != nil {
+				t.Errorf("read %q, %v; wrote %d, %v; closed %v", text, readErr, n, writeErr, closeErr)
+			}
+		})
+	}
+}
