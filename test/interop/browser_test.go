@@ -66,12 +66,18 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := program(t, "chromium", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--ignore-certificate-errors", "--host-resolver-rules=MAP site.test 127.0.0.1",
-		"--user-data-dir="+filepath.Join(t.TempDir(), "profile"), "--dump-dom", "https://site.test:"+port+"/h1/page")
+	shown := browse(t, "https://site.test:"+port+"/h1/page")
 	for _, name := range names {
 		contains(t, shown, ">"+name+" echoed over chat<")
 		contains(t, w.Logged(t, `"path":"/`+name+`/socket"`), `"protocol":"HTTP/2"`)
 	}
+}
+
+// browse loads a page of site.test and returns it as it is once it has loaded.
+func browse(t *testing.T, url string) string {
+	t.Helper()
+	return program(t, "chromium", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--ignore-certificate-errors", "--host-resolver-rules=MAP site.test 127.0.0.1",
+		"--user-data-dir="+filepath.Join(t.TempDir(), "profile"), "--dump-dom", url)
 }
