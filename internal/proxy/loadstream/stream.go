@@ -90,6 +90,9 @@ func (w *Watcher) follow(ctx context.Context, e *endpoint.Endpoint) (err error) 
 	if ctx.Err() != nil && outer.Err() == nil {
 		err = fmt.Errorf("no report within %v", w.cfg.Silence)
 	}
+	if errors.Is(err, errNotTaken) {
+		w.Stats.Bad.Add(1)
+	}
 	return err
 }
 
@@ -173,9 +176,6 @@ func (w *Watcher) next(messages *reader, pace *pace) (report loadreport.Report, 
 		if report, err = loadreport.Decode(message); err != nil {
 			err = refusal(err.Error())
 		}
-	}
-	if errors.Is(err, errNotTaken) {
-		w.Stats.Bad.Add(1)
 	}
 	return report, err
 }
