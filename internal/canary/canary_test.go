@@ -91,6 +91,7 @@ func TestBadCanary(t *testing.T) {
 		{0.001, 0, 99, 25 * time.Second},
 		{0, 4 * time.Minute, 95, 25 * time.Second}, // well for most of a step, and then not
 		{0.001, 4 * time.Minute, 95, 30 * time.Second},
+		{0, 0, 95, 12 * time.Second},
 	} {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		p := play{cfg: config(), base: arm{x.base, time.Millisecond}, canary: arm{0.05, time.Millisecond}, rate: 200, well: x.well, until: 10 * time.Minute}
