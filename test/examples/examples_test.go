@@ -65,6 +65,7 @@ func table() map[string]example {
 		"framed-service.yaml":   {setup: setupFramedService, prove: proveFramedService},
 		"framed-listener.yaml":  {setup: setupFramedListener, prove: proveFramedListener},
 		"overload.yaml":         overload(),
+		"busy.yaml":             {setup: setupBusy, prove: proveBusy},
 		"endpoint-limits.yaml":  endpointLimits(),
 		"hedging.yaml":          {setup: setupHedging, prove: proveHedging},
 		"rollout.yaml":          {setup: setupRollout, prove: proveRollout},
