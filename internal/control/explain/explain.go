@@ -245,6 +245,9 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 	if spec.ClientCertificate == "require" {
 		e.Notes = append(e.Notes, "the route needs a verified client certificate: without one the answer is 403, or 421 on a connection for another host")
 	}
+	if note := underOverload(spec.Importance, &s.Overload); note != "" {
+		e.Notes = append(e.Notes, note)
+	}
 	for _, f := range route.Filters {
 		settings, err := config.NewNode(f.Settings).CanonicalJSON()
 		if err != nil {
@@ -380,4 +383,18 @@ func limitsOf(spec *config.ClusterLimits) *Limits {
 		l.Endpoint = &EndpointLimits{Requests: each.MaxRequests, Connections: each.MaxConnections, Pending: each.MaxPending}
 	}
 	return l
+}
+
+// underOverload is what the importance of a route means; "" for what holds unless
+// somebody says otherwise.
+func underOverload(importance string, o *config.Overload) string {
+	switch {
+	case !o.Enabled:
+		return ""
+	case importance == "low":
+		return fmt.Sprintf("with importance: low, requests are the first to be refused under overload: from %.4g%% of a resource on (overload.shed)", 100*o.Shed)
+	case importance == "high":
+		return "with importance: high, no request is refused under overload"
+	}
+	return ""
 }
