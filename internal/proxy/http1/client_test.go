@@ -370,6 +370,21 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// A body may have been long in coming: the deadline is held against the time when
+// the request would leave, not against the start of the attempt.
+func TestDeadlinePassedBehindTheBody(t *testing.T) {
+	o := newOrigin(t)
+	p := newPool(t, o)
+	req := newPost(stream.BytesBody([]byte("abc")), 3)
+	now := time.Now()
+	req.Exchange.AttemptStart, req.Deadline, req.Exchange.Reused = now.Add(-time.Minute), now.Add(-time.Second), true
+	_, err := p.Serve(context.Background(), req)
+	if f := stream.AsFault(err); err == nil || f.Kind != stream.UpstreamTimeout || f.Retry != stream.RetryUnsent {
+		t.Errorf("got %v", err)
+	}
+	p.wantFreed(true)
+}
+
 // A deadline that was obeyed leaves nothing behind on the connection.
 func TestDeadlineIsCleared(t *testing.T) {
 	o := newOrigin(t)

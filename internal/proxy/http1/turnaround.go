@@ -44,10 +44,7 @@ func (t *turnaround) begin() { t.state, t.stale, t.err = turnUnsent, false, nil 
 func (c *Client) send() *stream.Fault {
 	deadline := c.req.Deadline
 	if !deadline.IsZero() {
-		now := c.req.Exchange.AttemptStart
-		if !c.req.Exchange.Reused || now.IsZero() { // it took time to connect, or nobody has said
-			now = time.Now()
-		}
+		now := c.startOfSend()
 		if !now.Before(deadline) {
 			return &stream.Fault{Kind: stream.UpstreamTimeout, Retry: stream.RetryUnsent, Cause: errDeadlinePast}
 		}
@@ -78,6 +75,16 @@ func (c *Client) send() *stream.Fault {
 		return c.headFault(c.turn.err)
 	}
 	return c.sendRest(deadline)
+}
+
+// startOfSend is the time. Where nothing can have taken any since the attempt began,
+// neither a connection nor a body, the cluster stage has just looked.
+func (c *Client) startOfSend() time.Time {
+	x := &c.req.Exchange
+	if x.Reused && c.req.Length == 0 && !x.AttemptStart.IsZero() {
+		return x.AttemptStart
+	}
+	return time.Now()
 }
 
 // step is the callback of RawConn.Read.
