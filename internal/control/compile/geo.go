@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -74,4 +75,19 @@ func (c *compiler) checkGeoMatch(m *config.GeoMatch, r *config.Report) {
 	if len(m.ASNs) > 0 && !c.general.places.KnowsASNs() {
 		r.Errorf("", noASNs, "no database says in which autonomous system a client is")
 	}
+}
+
+// keepPlaces holds the databases of the last snapshot when they know more than the
+// new ones and a route is held: it was checked against them, and what it asks of a
+// client would otherwise be answered by nobody.
+func (c *compiler) keepPlaces() {
+	last, now := c.previous.Places, c.general.places
+	less := last.KnowsCountries() && !now.KnowsCountries() || last.KnowsASNs() && !now.KnowsASNs()
+	held := slices.Sorted(maps.Keys(c.routes.held))
+	if !less || len(held) == 0 {
+		return
+	}
+	config.NewReport("geo", c.doc.At, &c.problems).Below("geo").Warnf("database", "mend or remove the route first",
+		"the databases stay as they were: route %q keeps its last good version, which may need them", held[0])
+	c.general.hold("geo", c.previous)
 }
