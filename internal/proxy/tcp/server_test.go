@@ -6,8 +6,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirproxy/weir/internal/endpoint"
 	"github.com/weirproxy/weir/internal/prefixconn"
@@ -161,6 +163,15 @@ func TestRequest(t *testing.T) {
 func TestConnections(t *testing.T) {
 	r := newRig(t, wiring{})
 	client, _ := r.dial(wiring{})
+	carried := func() (in, out int64) {
+		r.Connections(func(s ConnState) bool { in, out = s.BytesIn, s.BytesOut; return true })
+		return in, out
+	}
+	for end := time.Now().Add(10 * time.Second); ; runtime.Gosched() { // the peers see bytes before the relay has counted them
+		if in, out := carried(); in == 5 && out == 1 || time.Now().After(end) {
+			break
+		}
+	}
 	n := 0
 	r.Connections(func(s ConnState) bool {
 		n++
