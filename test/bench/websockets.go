@@ -43,7 +43,7 @@ func (o options) printWebSockets(w io.Writer, self string) error {
 	if err != nil {
 		return err
 	}
-	sockets := min(maxSockets, (files-200)/2)
+	sockets := min(maxSockets, (files-files/8)/2) // nearer to the limit, weir begins to refuse connections
 	if _, err := fmt.Fprintf(w, "\n| proxy | RSS idle MB | RSS with %d idle WebSockets MB | KB per WebSocket |\n|---|---|---|---|\n", sockets); err != nil {
 		return err
 	}
