@@ -6,7 +6,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 200000x
 
-.PHONY: help build run test quick race cross lint bench profile fuzz generate clean
+.PHONY: help build run test quick race cross lint bench fuzz generate clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,16 +54,6 @@ bench: build ## side by side with nginx, HAProxy and httputil.ReverseProxy
 	@test -e /usr/lib/nginx/modules/ngx_stream_module.so || { apt-get update -qq && apt-get install -y -qq libnginx-mod-stream; }
 	$(GO) build -o bin/bench ./test/bench
 	bin/bench -weir bin/weir $(BENCHFLAGS)
-
-# What the compiler learns from: a few seconds of each kind of traffic.
-PROFILED = ^64 conns, 100 B$$|^64 conns, POST|^new connection|^TLS 1.3, 64|^h2, 10|^gRPC
-
-profile: ## cmd/weir/default.pgo anew, with which the compiler optimises weir
-	$(GO) build -o bin/bench ./test/bench
-	$(GO) build -trimpath -pgo=off -o bin/weir-profiled ./cmd/weir
-	rm -rf bin/profiles && mkdir bin/profiles
-	bin/bench -weir bin/weir-profiled -only '$(PROFILED)' -proxies '^weir$$' -rounds 1 -time 6s -profiles bin/profiles
-	$(GO) tool pprof -proto bin/profiles/*.pb.gz > cmd/weir/default.pgo
 
 fuzz: ## every fuzz target for FUZZTIME executions (or a time: 1m)
 	GO=$(GO) FUZZTIME=$(FUZZTIME) sh tools/fuzz.sh

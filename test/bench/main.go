@@ -20,7 +20,6 @@ type options struct {
 	time, warm time.Duration
 	only       *regexp.Regexp
 	peers      *regexp.Regexp
-	profiles   string // a folder; empty: none
 	proxyCore  int
 	loadCore   int
 }
@@ -42,7 +41,6 @@ func main() {
 	)
 	flag.StringVar(&o.weir, "weir", "bin/weir", "the weir binary to measure")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; the table shows medians")
-	flag.StringVar(&o.profiles, "profiles", "", "write a CPU profile of weir for each case into this folder, for make profile")
 	flag.DurationVar(&o.time, "time", 3*time.Second, "measured time per case, proxy and round")
 	flag.DurationVar(&o.warm, "warm", time.Second, "time before measuring")
 	flag.IntVar(&o.proxyCore, "proxy-core", 0, "the core of the proxy")
@@ -171,11 +169,7 @@ func measure(o options, c benchCase, p proxy, self string) (result, error) {
 	if c.grpc {
 		l.grpc = message(c.response)
 	}
-	prof := startProfile(o, c, p, r.dir)
 	out, err := drive(l, &c, self, listen, dir)
-	if profErr := <-prof; err == nil {
-		err = profErr
-	}
 	if err != nil {
 		return result{}, fmt.Errorf("%w\n%s", err, r.output)
 	}
