@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,29 @@ func TestManyTargets(t *testing.T) {
 	addrs, _, err := r.Lookup(t.Context(), Name{Host: "_x._tcp.example", SRV: true}, nil)
 	if len(addrs) != maxTargets || err != nil || r.Stats.Dropped.Load() != maxTargets {
 		t.Errorf("%d addresses, %v, %d dropped", len(addrs), err, r.Stats.Dropped.Load())
+	}
+}
+
+// TestTooManyAddressesOfSRV: those that there is no place for are the ones to be used
+// last, whatever their names are.
+func TestTooManyAddressesOfSRV(t *testing.T) {
+	var all []Addr
+	for i := range 2 * maxAddrs {
+		a := Addr{IP: netip.AddrFrom4([4]byte{10, 0, byte(i / 256), byte(i)}), Port: 80, Host: "a-backup.example", Weight: 1, Priority: 1}
+		if i%2 == 1 {
+			a.Host, a.Priority = "main.example", 0
+		}
+		all = append(all, a)
+	}
+	r := newResolver(t, Config{Servers: []string{"127.0.0.1:53"}})
+	kept := r.inOrder(all)
+	if len(kept) != maxAddrs || r.Stats.Dropped.Load() != maxAddrs {
+		t.Errorf("%d addresses, %d dropped", len(kept), r.Stats.Dropped.Load())
+	}
+	for _, a := range kept {
+		if a.Priority != 0 {
+			t.Fatalf("%v of priority %d is kept in the place of one that comes first", a.IP, a.Priority)
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ func (r *Resolver) inOrder(addrs []Addr) []Addr {
 	addrs = slices.CompactFunc(addrs, func(a, b Addr) bool { return a.Host == b.Host && a.IP == b.IP && a.Port == b.Port })
 	if len(addrs) > maxAddrs {
 		r.Stats.Dropped.Add(int64(len(addrs) - maxAddrs))
+		slices.SortStableFunc(addrs, func(a, b Addr) int { return cmp.Compare(a.Priority, b.Priority) }) // those for later go first
 		addrs = addrs[:maxAddrs]
 	}
 	return addrs
