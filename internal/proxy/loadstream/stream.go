@@ -38,8 +38,7 @@ func (w *Watcher) watch(ctx context.Context, e *endpoint.Endpoint) {
 	defer w.forget(e)
 	failures := 0
 	for {
-		began := time.Now()
-		err := w.follow(ctx, e)
+		lasted, err := w.follow(ctx, e)
 		if ctx.Err() != nil {
 			return
 		}
@@ -47,7 +46,7 @@ func (w *Watcher) watch(ctx context.Context, e *endpoint.Endpoint) {
 		if w.become(e, err.Error()) {
 			w.cfg.Log.Warn("the load reports of an endpoint have ended", "endpoint", e.Address, "reason", err)
 		}
-		if failures++; time.Since(began) >= w.cfg.Interval {
+		if failures++; lasted >= w.cfg.Interval {
 			failures = 1
 		}
 		wait := again.Bound(failures)
@@ -64,9 +63,9 @@ func (w *Watcher) watch(ctx context.Context, e *endpoint.Endpoint) {
 	}
 }
 
-// follow opens one stream and reads it to its end. It is the recover boundary of
-// its goroutine.
-func (w *Watcher) follow(ctx context.Context, e *endpoint.Endpoint) (err error) {
+// follow opens one stream and reads it to its end; lasted is the time between, 0
+// when it could not be opened. It is the recover boundary of its goroutine.
+func (w *Watcher) follow(ctx context.Context, e *endpoint.Endpoint) (lasted time.Duration, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.Stats.Panics.Add(1)
@@ -78,22 +77,24 @@ func (w *Watcher) follow(ctx context.Context, e *endpoint.Endpoint) (err error) 
 	defer cancel()
 	resp, err := w.openInTurn(ctx, e)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer resp.Body.Close()
 	if err := checkHead(resp); err != nil {
-		return err
+		return 0, err
 	}
+	opened := time.Now()
 	silent := time.AfterFunc(w.cfg.Silence, cancel)
 	defer silent.Stop()
 	err = w.read(e, resp.Body, silent)
+	lasted = time.Since(opened)
 	if ctx.Err() != nil && outer.Err() == nil {
 		err = fmt.Errorf("no report within %v", w.cfg.Silence)
 	}
 	if errors.Is(err, errNotTaken) {
 		w.Stats.Bad.Add(1)
 	}
-	return err
+	return lasted, err
 }
 
 // openInTurn opens a stream, not with too many others at once: a slow one lets the

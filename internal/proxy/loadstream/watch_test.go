@@ -46,6 +46,7 @@ type peer struct {
 	status int
 	header stream.Header
 	say    func(ctx context.Context, out io.Writer) (trailer stream.Header)
+	slow   time.Duration // before it refuses
 
 	mu     sync.Mutex
 	opened []time.Time
@@ -72,6 +73,7 @@ func (p *peer) call(ctx context.Context, _ *endpoint.Endpoint, req *stream.Reque
 	p.opened = append(p.opened, time.Now())
 	p.mu.Unlock()
 	if p.say == nil {
+		time.Sleep(p.slow)
 		return nil, stream.Faultf(stream.ConnectRefused, stream.RetryUnsent, "refused")
 	}
 	in, out := io.Pipe()
@@ -197,6 +199,7 @@ func TestHostile(t *testing.T) {
 		most   int // streams in an hour
 	}{
 		{"connects not", nil, nil, "refused", false, 45},
+		{"connects not, after longer than an interval", nil, func(p *peer) { p.slow = 15 * time.Second }, "refused", false, 45},
 		{"status 503", once(""), func(p *peer) { p.status = 503 }, "HTTP status 503", false, 45},
 		{"speaks no gRPC", once(""), func(p *peer) { p.header = stream.Header{} }, "does not speak gRPC", false, 45},
 		{"does not know the service", once(""), func(p *peer) { p.header.Add("grpc-status", "12") }, "does not implement", false, 8},
