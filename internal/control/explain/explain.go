@@ -276,7 +276,7 @@ func (e *Explanation) describeRoute(s *snapshot.Snapshot, route *snapshot.Route,
 	if e.Route.Target != "" {
 		return nil
 	}
-	e.Route.Retry = retryOf(&spec.Retry, req.Method)
+	e.Route.Retry, e.Route.Hedge = retryOf(&spec.Retry, req.Method), hedgeOf(spec.Hedge, req)
 	e.describeSplit(spec, &outcome, req)
 	for _, k := range s.Clusters {
 		if mayTake(spec, k.Spec.Name) {
@@ -307,6 +307,21 @@ func retryOf(spec *config.Retry, method string) *Retry {
 		r.Repeatable = r.Repeatable || m == method
 	}
 	return r
+}
+
+// hedgeOf is nil for a route without one.
+func hedgeOf(spec *config.Hedge, req *stream.Request) *Hedge {
+	if spec == nil {
+		return nil
+	}
+	h := &Hedge{Quantile: spec.Quantile, Least: spec.Least, Share: spec.Share}
+	switch {
+	case req.GRPC != stream.NotGRPC:
+		h.Not = "it is a call of gRPC"
+	case !slices.Contains(spec.Methods, req.Method):
+		h.Not = req.Method + " is not in hedge.methods"
+	}
+	return h
 }
 
 func (e *Explanation) describeSplit(spec *config.Route, outcome *Outcome, req *stream.Request) {

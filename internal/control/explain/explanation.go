@@ -79,6 +79,7 @@ type Route struct {
 	Tunnel   *Tunnel         `json:"tunnel,omitempty"`
 	Timeout  config.Duration `json:"timeout,omitempty"`
 	Retry    *Retry          `json:"retry,omitempty"`
+	Hedge    *Hedge          `json:"hedge,omitempty"`
 	SplitKey string          `json:"split_key,omitempty"`
 	Sides    []Side          `json:"sides,omitempty"`
 	Canary   *Canary         `json:"canary,omitempty"`
@@ -124,6 +125,15 @@ type Retry struct {
 	BackoffMax config.Duration `json:"backoff_max"`
 	// Repeatable: the method may be sent twice, not only when nothing was sent.
 	Repeatable bool `json:"repeatable"`
+}
+
+// Hedge is when a second attempt is made beside the first.
+type Hedge struct {
+	Quantile float64         `json:"quantile"` // of the times of responses
+	Least    config.Duration `json:"least"`
+	Share    float64         `json:"share"` // of the requests, at the most
+	// Not is why this request may not be under way twice; "": it may, without content.
+	Not string `json:"not,omitempty"`
 }
 
 // Side is a side of a split.

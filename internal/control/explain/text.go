@@ -117,6 +117,9 @@ func (r *Route) text(t *text) {
 	}
 	t.line("timeout", "%s until %s%s", r.Timeout, until, word(r.Retry.PerTry > 0, fmt.Sprintf(", %s per attempt", r.Retry.PerTry)))
 	r.Retry.text(t)
+	if r.Hedge != nil {
+		r.Hedge.text(t)
+	}
 	r.split(t)
 }
 
@@ -183,6 +186,15 @@ func (r *Retry) text(t *text) {
 		when = "on " + strings.Join(r.On, ", ")
 	}
 	t.line("retry", "%d attempts, %s, after up to %s", r.Attempts, when, r.BackoffMax)
+}
+
+func (h *Hedge) text(t *text) {
+	if h.Not != "" {
+		t.line("hedge", "not for this request: %s", h.Not)
+		return
+	}
+	t.line("hedge", "a second attempt after longer than %.4g%% of responses took, and %s at least, for %.4g%% of requests at the most, none with content",
+		100*h.Quantile, h.Least, 100*h.Share)
 }
 
 func (c *Cluster) text(t *text) {
