@@ -61,7 +61,6 @@ func Compile(in Inputs) (*snapshot.Snapshot, config.Problems) {
 	c.checkReferences()
 	c.settle()
 	c.keepReferenced()
-	c.keepPlaces()
 	c.warn()
 	problems := c.sorted()
 	if in.Previous == nil && problems.Errors() > 0 {

@@ -46,13 +46,13 @@ func misfitOfSessions(cluster *config.Cluster) *misfit {
 
 // checkFit holds, or refuses, new routes that do not go with their clusters, and
 // tells whether there were any. A route that keeps its last good version may need
-// that of a cluster as well, which then is held with it; what is held came from
-// one snapshot and fits.
+// that of a cluster, or of the databases of places, as well, which then are held
+// with it; what is held came from one snapshot and fits.
 func (c *compiler) checkFit() (found bool) {
 	for changed := true; changed; {
 		changed = false
 		for _, name := range c.routes.names() {
-			if c.settleFit(name) {
+			if c.settleFit(name) || c.settlePlaces(name) {
 				changed, found = true, true
 			}
 		}

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -69,25 +68,18 @@ func (c *compiler) checkGeoMatch(m *config.GeoMatch, r *config.Report) {
 			r.Errorf(index("asns", i), "write a number such as 64500", "%d is no number of an autonomous system", number)
 		}
 	}
-	if len(m.Countries)+len(m.Continents) > 0 && !c.general.places.KnowsCountries() {
-		r.Errorf("", noCountries, "no database says in which country a client is")
-	}
-	if len(m.ASNs) > 0 && !c.general.places.KnowsASNs() {
-		r.Errorf("", noASNs, "no database says in which autonomous system a client is")
+	for _, wrong := range c.unplacedMatch(m) {
+		r.Errorf("", wrong.fix, "%s", wrong.what)
 	}
 }
 
-// keepPlaces holds the databases of the last snapshot when they know more than the
-// new ones and a route is held: it was checked against them, and what it asks of a
-// client would otherwise be answered by nobody.
-func (c *compiler) keepPlaces() {
-	last, now := c.previous.Places, c.general.places
-	less := last.KnowsCountries() && !now.KnowsCountries() || last.KnowsASNs() && !now.KnowsASNs()
-	held := slices.Sorted(maps.Keys(c.routes.held))
-	if !less || len(held) == 0 {
-		return
+// unplacedMatch is what a condition asks and no database knows.
+func (c *compiler) unplacedMatch(m *config.GeoMatch) (wrong []misfit) {
+	if len(m.Countries)+len(m.Continents) > 0 && !c.general.places.KnowsCountries() {
+		wrong = append(wrong, misfit{"no database says in which country a client is", noCountries})
 	}
-	config.NewReport("geo", c.doc.At, &c.problems).Below("geo").Warnf("database", "mend or remove the route first",
-		"the databases stay as they were: route %q keeps its last good version, which may need them", held[0])
-	c.general.hold("geo", c.previous)
+	if len(m.ASNs) > 0 && !c.general.places.KnowsASNs() {
+		wrong = append(wrong, misfit{"no database says in which autonomous system a client is", noASNs})
+	}
+	return wrong
 }

@@ -58,14 +58,18 @@ func (c *compiler) findsClaims(spec *config.Route) bool {
 // checkKeysOf looks at the keys by which a cluster shares requests out: a route
 // that goes there must know them.
 func (c *compiler) checkKeysOf(cluster *snapshot.Cluster, route *config.Route, at string, r *config.Report) {
-	texts := []string{cluster.Spec.HashKey}
-	if cluster.Spec.Fair != nil {
-		texts = append(texts, cluster.Spec.Fair.Key)
-	}
 	claims := c.findsClaims(route)
-	for _, text := range texts {
+	for _, text := range keysOf(cluster) {
 		if why, fix := c.unknown(text, claims); why != "" {
 			r.Errorf(at, fix, "cluster %q goes by %q, which requests of this route do not have%s", cluster.Spec.Name, text, why)
 		}
 	}
+}
+
+func keysOf(cluster *snapshot.Cluster) []string {
+	texts := []string{cluster.Spec.HashKey}
+	if cluster.Spec.Fair != nil {
+		texts = append(texts, cluster.Spec.Fair.Key)
+	}
+	return texts
 }

@@ -154,12 +154,16 @@ func (c *compiler) keepCluster(name, route string) {
 		c.routes.refuse(route) // the last state was not whole: it must not be, and must not do harm
 		return
 	}
-	at := c.routes.chosen[route].Spec.At
+	config.NewReport("cluster "+name, c.written(route), &c.problems).Warnf("to", "mend the route",
+		"cluster %q was removed, but is kept because route %q keeps its last good version, which uses it", name, route)
+}
+
+// written is where the parts of a held route stand: now, or in its last version.
+func (c *compiler) written(route string) func(path string) config.Pos {
 	for i := range c.doc.Routes {
 		if spec := &c.doc.Routes[i]; spec.Name == route {
-			at = spec.At // where it stands now
+			return spec.At
 		}
 	}
-	config.NewReport("cluster "+name, at, &c.problems).Warnf("to", "mend the route",
-		"cluster %q was removed, but is kept because route %q keeps its last good version, which uses it", name, route)
+	return c.routes.chosen[route].Spec.At
 }
