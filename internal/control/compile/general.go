@@ -198,6 +198,7 @@ func (c *compiler) checkOverload(r *config.Report) {
 	if _, err := requestkey.Parse(o.Tenant); err != nil {
 		r.Errorf("tenant", "write tenant: client, or a key that clients cannot choose", "%v", err)
 	}
+	c.checkKey(o.Tenant, "tenant", true, r) // routes with a filter jwt know claims
 	if d := time.Duration(o.MaxDelay); d > 0 && d < busyDelay {
 		r.Warnf("max_delay", "write 100ms or more", "max_delay is %v, which a process that is only busy exceeds", d)
 	}
